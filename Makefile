@@ -1,0 +1,25 @@
+# Two commands set everything up on a machine with a Rust toolchain: `make run` and `make test`.
+CARGO ?= cargo
+ARGS ?=
+
+.PHONY: run build test check unit integration sim fuzz bench docs deep
+
+run:            ## build, then start a broker on localhost:9092
+	$(CARGO) run --release --bin ottla -- start $(ARGS)
+
+build:          ## the release binary, target/release/ottla
+	$(CARGO) build --release --bin ottla
+
+test: check unit integration  ## everything that must pass before a change lands
+
+check:          ## formatting, lints, crate graph, licences
+	scripts/check
+
+unit:           ## unit, property, crash and simulation tests
+	$(CARGO) test --workspace --quiet
+
+integration:    ## black-box tests with other people's clients
+	integration-tests/run
+
+docs:           ## regenerate docs/reference from the tables in the code
+	OTTLA_BLESS=1 $(CARGO) test --workspace --quiet reference
