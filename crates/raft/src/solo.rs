@@ -209,7 +209,8 @@ impl Quorum {
         let me = self.config.replica;
         let epoch = LeaderEpoch(self.state.epoch.0.saturating_add(1));
         let candidate = QuorumState { epoch, leader: None, voted: Some(me) };
-        self.state = QuorumState { leader: Some(me.id), ..candidate.clone() };
+        // As Kafka writes it: knowing the leader says all that the vote said.
+        self.state = QuorumState { epoch, leader: Some(me.id), voted: None };
         let base = self.log_end;
         self.role = Role::Leader { epoch_start: base, active: false };
         let records = self.epoch_start_records();

@@ -58,7 +58,7 @@ fn the_first_epoch_of_a_dynamic_quorum_writes_the_voters() {
     let mut quorum = quorum(VoterSource::Bootstrap(voters(&[1])), 0, 0);
     let epoch = LeaderEpoch(1);
     let voted = QuorumState { epoch, leader: None, voted: Some(ME) };
-    let leads = QuorumState { epoch, leader: Some(ME.id), voted: Some(ME) };
+    let leads = QuorumState { epoch, leader: Some(ME.id), voted: None };
     let change =
         ControlRecord::LeaderChange { leader: ME.id, voters: vec![ME], granting: vec![ME] };
     let records = vec![change, ControlRecord::KRaftVersion(1), ControlRecord::Voters(voters(&[1]))];
