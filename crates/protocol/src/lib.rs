@@ -1,5 +1,6 @@
 //! Kafka's wire protocol and log record formats: bytes only, no I/O.
 //!
+//! - [`records`]: record batches on disk and on the wire.
 //! - [`ids`], [`Uuid`]: the units every crate speaks.
 //! - [`messages`]: every message and internal log record, generated from `schemas/`.
 //! - [`codec`]: the traits and functions that turn messages into bytes and back.
@@ -14,6 +15,7 @@ pub mod frame;
 pub mod ids;
 pub mod log_record;
 pub mod messages;
+pub mod records;
 mod uuid;
 
 pub use api_key::ApiKey;
@@ -21,4 +23,5 @@ pub use bytestring::ByteString;
 pub use codec::Records;
 pub use error_code::ErrorCode;
 pub use log_record::MetadataRecord;
+pub use records::{crc32c, crc32c_append, crc32c_combine};
 pub use uuid::{InvalidUuid, Uuid};
