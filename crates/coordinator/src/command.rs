@@ -1,0 +1,311 @@
+//! What goes into a group shard and what comes out of it.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use ottla_protocol::ErrorCode;
+use ottla_protocol::ids::{Now, ProducerEpoch, ProducerId};
+use ottla_protocol::messages::delete_groups_response::DeletableGroupResult;
+use ottla_protocol::messages::describe_groups_response::DescribedGroup;
+use ottla_protocol::messages::list_groups_response::ListedGroup;
+use ottla_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use ottla_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
+use ottla_protocol::messages::{
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    LeaveGroupResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest,
+    OffsetDeleteResponse, SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest,
+    TxnOffsetCommitResponse,
+};
+
+use crate::classic::Member;
+
+/// Names a command until its completion; chosen by the caller, unique within the shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// A request about groups of this shard, already authorized.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Waits until the rebalance it takes part in has gathered its members.
+    JoinGroup(JoinGroupRequest),
+    /// Waits for the leader's assignment.
+    SyncGroup(SyncGroupRequest),
+    /// Keeps a member alive.
+    Heartbeat(HeartbeatRequest),
+    /// Before version 3 `member_id` names the one member that leaves.
+    LeaveGroup(LeaveGroupRequest),
+    /// Unknown topics and partitions are taken out by the caller, names filled in for topic ids.
+    OffsetCommit(OffsetCommitRequest),
+    /// As `OffsetCommit`; the caller has verified the transaction with its coordinator.
+    TxnOffsetCommit(TxnOffsetCommitRequest),
+    /// One group of an OffsetFetch. `topics: None` asks for all; names filled in for topic ids.
+    OffsetFetch {
+        /// The group and its partitions.
+        group: OffsetFetchRequestGroup,
+        /// Whether an offset with an open transaction is an error (KIP-447).
+        require_stable: bool,
+    },
+    /// Unknown topics and partitions are taken out by the caller.
+    OffsetDelete(OffsetDeleteRequest),
+    /// Those groups of a DescribeGroups that belong to this shard.
+    DescribeGroups(Vec<ByteString>),
+    /// This shard's part of a ListGroups. An empty filter lets all through.
+    ListGroups {
+        /// Group states, in any case (KIP-518).
+        states: Vec<ByteString>,
+        /// Group types, in any case (KIP-848).
+        types: Vec<ByteString>,
+    },
+    /// Those groups of a DeleteGroups that belong to this shard.
+    DeleteGroups(Vec<ByteString>),
+}
+
+/// Who asks, when, and what is random about it.
+#[derive(Debug, Clone)]
+pub struct CommandContext {
+    /// The time.
+    pub now: Now,
+    /// The client id of the request header; empty if null.
+    pub client_id: ByteString,
+    /// The client's address as Kafka prints it (`/127.0.0.1`).
+    pub client_host: ByteString,
+    /// The principal, for the log.
+    pub principal: ByteString,
+    /// The version of the request.
+    pub api_version: i16,
+    /// 128 fresh random bits, for a member id.
+    pub random: u128,
+}
+
+/// The answer to a [`Command`], of the variant with the same name.
+///
+/// Fields that a version lacks or forbids are made fit by [`Response::for_version`].
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "named after the commands they answer")]
+pub enum Response {
+    JoinGroup(JoinGroupResponse),
+    SyncGroup(SyncGroupResponse),
+    Heartbeat(HeartbeatResponse),
+    LeaveGroup(LeaveGroupResponse),
+    OffsetCommit(OffsetCommitResponse),
+    TxnOffsetCommit(TxnOffsetCommitResponse),
+    OffsetFetch(OffsetFetchResponseGroup),
+    OffsetDelete(OffsetDeleteResponse),
+    DescribeGroups(Vec<DescribedGroup>),
+    ListGroups(Vec<ListedGroup>),
+    DeleteGroups(Vec<DeletableGroupResult>),
+}
+
+/// A record for the shard's partition of `__consumer_offsets`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRecord {
+    /// Record type and key.
+    pub key: Bytes,
+    /// Version and value; `None` deletes the key.
+    pub value: Option<Bytes>,
+}
+
+/// What a step wants done.
+///
+/// The caller, with the shard still locked: appends `records` as one batch; calls
+/// [`crate::GroupShard::replay`] for each, or [`crate::GroupShard::append_failed`] with this
+/// output. It sends `completions` when everything the shard has appended so far is below the high
+/// watermark: an output without records waits for the appends before it, because the completions
+/// may show their effect. If that takes too long the caller sends [`Response::fail`]ed ones
+/// with REQUEST_TIMED_OUT.
+#[derive(Debug, Default)]
+#[must_use = "dropping an output loses records and answers"]
+pub struct Output {
+    /// To be appended, in one batch.
+    pub records: Vec<LogRecord>,
+    /// The producer of the batch, if it belongs to a transaction.
+    pub producer: Option<(ProducerId, ProducerEpoch)>,
+    /// Answers, in the order in which they were decided.
+    pub completions: Vec<(Ticket, Response)>,
+    pub(crate) undo: Option<Undo>,
+}
+
+/// How to put a group right whose records could not be appended.
+#[derive(Debug)]
+pub(crate) enum Undo {
+    /// The group was created by this step.
+    NewGroup(ByteString),
+    /// The leader's assignment was to be stored.
+    Assignment(ByteString),
+    /// A static member got a new member id.
+    StaticMember {
+        group: ByteString,
+        old_id: ByteString,
+        new_id: ByteString,
+        /// The member as it was.
+        old: Box<Member>,
+    },
+}
+
+/// The error a client gets when the log answered `error` to an append, a commit timed out, or a
+/// shard could not be reached.
+#[must_use]
+pub fn coordinator_error(error: ErrorCode) -> ErrorCode {
+    match error {
+        ErrorCode::UnknownTopicOrPartition
+        | ErrorCode::NotEnoughReplicas
+        | ErrorCode::NotEnoughReplicasAfterAppend
+        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
+        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
+        ErrorCode::MessageTooLarge
+        | ErrorCode::RecordListTooLarge
+        | ErrorCode::InvalidFetchSize => ErrorCode::UnknownServerError,
+        other => other,
+    }
+}
+
+impl Command {
+    /// The answer to this command when it cannot be handed to a shard: `error` at every place
+    /// where the response has one, after [`coordinator_error`].
+    #[must_use]
+    pub fn refuse(&self, error: ErrorCode) -> Response {
+        let code = coordinator_error(error).code();
+        match self {
+            Self::JoinGroup(request) => Response::JoinGroup(JoinGroupResponse {
+                error_code: code,
+                member_id: request.member_id.clone(),
+                protocol_name: None,
+                ..Default::default()
+            }),
+            Self::SyncGroup(_) => {
+                Response::SyncGroup(SyncGroupResponse { error_code: code, ..Default::default() })
+            }
+            Self::Heartbeat(_) => {
+                Response::Heartbeat(HeartbeatResponse { error_code: code, ..Default::default() })
+            }
+            Self::LeaveGroup(_) => {
+                Response::LeaveGroup(LeaveGroupResponse { error_code: code, ..Default::default() })
+            }
+            Self::OffsetCommit(request) => {
+                Response::OffsetCommit(crate::offsets::commit_response(request, code))
+            }
+            Self::TxnOffsetCommit(request) => {
+                Response::TxnOffsetCommit(crate::offsets::txn_commit_response(request, code))
+            }
+            Self::OffsetFetch { group, .. } => Response::OffsetFetch(OffsetFetchResponseGroup {
+                group_id: group.group_id.clone(),
+                error_code: code,
+                ..Default::default()
+            }),
+            Self::OffsetDelete(_) => Response::OffsetDelete(OffsetDeleteResponse {
+                error_code: code,
+                ..Default::default()
+            }),
+            Self::DescribeGroups(groups) => Response::DescribeGroups(
+                groups.iter().map(|id| crate::admin::undescribed(id, code)).collect(),
+            ),
+            Self::ListGroups { .. } => Response::ListGroups(Vec::new()),
+            Self::DeleteGroups(groups) => Response::DeleteGroups(
+                groups.iter().map(|id| crate::admin::deletion(id, code)).collect(),
+            ),
+        }
+    }
+}
+
+impl Response {
+    /// Turns the answer into one that says `error` (after [`coordinator_error`]) instead of success.
+    /// Errors inside it stay.
+    pub fn fail(&mut self, error: ErrorCode) {
+        let code = coordinator_error(error).code();
+        let set = |field: &mut i16| {
+            if *field == 0 {
+                *field = code;
+            }
+        };
+        match self {
+            Self::JoinGroup(r) => {
+                if r.error_code == 0 {
+                    let member_id = std::mem::take(&mut r.member_id);
+                    *r = JoinGroupResponse {
+                        error_code: code,
+                        member_id,
+                        protocol_name: None,
+                        ..Default::default()
+                    };
+                }
+            }
+            Self::SyncGroup(r) => {
+                if r.error_code == 0 {
+                    *r = SyncGroupResponse { error_code: code, ..Default::default() };
+                }
+            }
+            Self::Heartbeat(r) => set(&mut r.error_code),
+            Self::LeaveGroup(r) => {
+                *r = LeaveGroupResponse { error_code: code, ..Default::default() };
+            }
+            Self::OffsetCommit(r) => {
+                r.topics.iter_mut().flat_map(|t| &mut t.partitions).for_each(|p| {
+                    set(&mut p.error_code);
+                });
+            }
+            Self::TxnOffsetCommit(r) => {
+                r.topics.iter_mut().flat_map(|t| &mut t.partitions).for_each(|p| {
+                    set(&mut p.error_code);
+                });
+            }
+            Self::OffsetFetch(r) => {
+                r.topics.clear();
+                set(&mut r.error_code);
+            }
+            Self::OffsetDelete(r) => {
+                r.topics.clear();
+                set(&mut r.error_code);
+            }
+            Self::DescribeGroups(groups) => {
+                for group in groups {
+                    *group = crate::admin::undescribed(&group.group_id, code);
+                }
+            }
+            Self::ListGroups(groups) => groups.clear(),
+            Self::DeleteGroups(results) => results.iter_mut().for_each(|r| set(&mut r.error_code)),
+        }
+    }
+
+    /// Makes the answer fit a version of its API: what Kafka says differently in old versions.
+    #[must_use]
+    pub fn for_version(mut self, version: i16) -> Self {
+        match &mut self {
+            Self::JoinGroup(r) if version < 7 => {
+                r.protocol_name.get_or_insert_default();
+            }
+            Self::LeaveGroup(r) if version < 3 => {
+                let first = r.members.first().map_or(0, |m| m.error_code);
+                r.error_code = if r.error_code == 0 { first } else { r.error_code };
+                r.members.clear();
+            }
+            Self::DescribeGroups(groups) if version < 6 => {
+                for group in groups {
+                    if group.error_code == ErrorCode::GroupIdNotFound.code() {
+                        group.error_code = 0;
+                    }
+                    group.error_message = None;
+                }
+            }
+            Self::DeleteGroups(results) if version < 3 => {
+                results.iter_mut().for_each(|r| r.error_message = None);
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
+impl Output {
+    pub(crate) fn complete(&mut self, ticket: Ticket, response: Response) {
+        self.completions.push((ticket, response));
+    }
+}
+
+/// A copy of `text` that does not keep the frame alive it was sliced from.
+pub(crate) fn detach(text: &ByteString) -> ByteString {
+    ByteString::from(&**text)
+}
+
+/// See [`detach`].
+pub(crate) fn detach_bytes(bytes: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}
