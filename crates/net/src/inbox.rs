@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::budget::{MemoryBudget, Share, Waiting, poll_share};
+use crate::budget::{MemoryBudget, Share, Waiting};
 use crate::connection::CloseReason;
 
 /// Size of the size field.
@@ -26,6 +26,9 @@ const HEAD: usize = 512;
 /// A large frame's buffer starts with this much and doubles as bytes arrive, so that a claimed
 /// size alone costs nothing.
 const GROW_FROM: usize = 2 << 20;
+/// The memory budget is asked for this much of a frame first, then for twice as much each time.
+const SHARE_FROM: usize = 128 << 10;
+const _: () = assert!(READ_BYTES_MAX <= SHARE_FROM);
 const _: () = assert!(HEAD < READ_BYTES_MIN && READ_BYTES_MAX < GROW_FROM);
 
 /// The receiving half of a connection.
@@ -39,7 +42,8 @@ pub(crate) struct Inbox {
     read_bytes: usize,
     /// Size of the frame that has begun.
     frame: Option<usize>,
-    share: Option<Share>,
+    /// Memory reserved for the frame that has begun.
+    share: Share,
     waiting: Option<Waiting>,
 }
 
@@ -63,7 +67,7 @@ impl Inbox {
         }
     }
 
-    /// Whether the frame that has begun waits for memory for the first time.
+    /// Whether the frame that has begun waits for memory.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
@@ -82,7 +86,7 @@ impl Inbox {
                 None => return Ok(Next::NeedBytes),
             },
         };
-        if self.share.is_none() && self.poll_budget(len, budget, cx).is_pending() {
+        if self.poll_budget(len, budget, cx).is_pending() {
             return Ok(Next::NeedBudget);
         }
         if self.buf.len() < len {
@@ -96,10 +100,7 @@ impl Inbox {
         } else {
             self.buf.split_to(len).freeze()
         };
-        Ok(Next::Frame(match self.share.take() {
-            Some(share) => share.attach(frame),
-            None => frame,
-        }))
+        Ok(Next::Frame(std::mem::take(&mut self.share).attach(frame)))
     }
 
     /// Receives more. 0 is the end of the stream. Call after [`Inbox::next`] said `NeedBytes`.
@@ -146,22 +147,12 @@ impl Inbox {
         Ok(Some(len))
     }
 
+    /// Sees to it that the frame's share covers what was received and some more of it.
     fn poll_budget(&mut self, len: usize, budget: &MemoryBudget, cx: &mut Context<'_>) -> Poll<()> {
-        let share = match &mut self.waiting {
-            Some(waiting) => ready!(poll_share(waiting, cx)),
-            None => match budget.take(len) {
-                Ok(share) => share,
-                Err(mut waiting) => match poll_share(&mut waiting, cx) {
-                    Poll::Ready(share) => share,
-                    Poll::Pending => {
-                        self.waiting = Some(waiting);
-                        return Poll::Pending;
-                    }
-                },
-            },
-        };
-        self.waiting = None;
-        self.share = Some(share);
+        while self.share.bytes() < len && self.share.bytes() <= self.buf.len() {
+            let target = len.min(SHARE_FROM.max(self.share.bytes().saturating_mul(2)));
+            ready!(self.share.poll_grow(cx, (budget, target), &mut self.waiting));
+        }
         Poll::Ready(())
     }
 
@@ -174,7 +165,9 @@ impl Inbox {
                 if self.spare() <= HEAD || self.buf.capacity() < len.min(GROW_FROM) {
                     self.reallocate(target.saturating_sub(have) + HEAD);
                 }
-                (len - have + HEAD).min(self.spare())
+                let allowed =
+                    if self.share.bytes() < len { self.share.bytes() } else { len + HEAD };
+                allowed.saturating_sub(have).min(self.spare())
             }
             Some(len) => {
                 if self.spare() < len - have {

@@ -33,7 +33,10 @@ pub(crate) struct Outbox {
     parts: VecDeque<Part>,
     /// Bytes of the parts in memory.
     bytes: usize,
+    /// The kernel holds back what fills no packet, for several files follow.
     corked: bool,
+    /// Writing has begun and the outbox was not empty since.
+    started: bool,
     /// A cold file being read in a blocking thread.
     warming: Option<JoinHandle<io::Result<()>>>,
     /// The first part is a file, resident below this position as far as known.
@@ -82,9 +85,29 @@ impl Outbox {
         (quota, written): (usize, &mut Written),
     ) -> Poll<Result<(), CloseReason>> {
         let files = self.parts.iter().filter(|part| matches!(part, Part::File(_))).take(2).count();
-        if files > 1 && !self.corked {
+        if files > 1 && !self.started {
             self.corked = rustix::net::sockopt::set_tcp_cork(stream, true).is_ok();
         }
+        self.started = !self.parts.is_empty();
+        let result = self.poll_parts(cx, stream, (quota, written));
+        // Also when the client must be waited for: what fills no packet would be held back for
+        // 200 ms, and the client may need it to make room.
+        if std::mem::take(&mut self.corked) {
+            rustix::net::sockopt::set_tcp_cork(stream, false)
+                .map_err(|error| CloseReason::Socket(error.into()))?;
+        }
+        ready!(result)?;
+        self.started = false;
+        self.parts.shrink_to(SLICES_MAX);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_parts(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &TcpStream,
+        (quota, written): (usize, &mut Written),
+    ) -> Poll<Result<(), CloseReason>> {
         while let Some(part) = self.parts.front_mut() {
             if written.bytes >= quota {
                 cx.waker().wake_by_ref();
@@ -95,11 +118,6 @@ impl Outbox {
                 Part::File(_) => ready!(self.poll_file(cx, stream, written))?,
             }
         }
-        if std::mem::take(&mut self.corked) {
-            rustix::net::sockopt::set_tcp_cork(stream, false)
-                .map_err(|error| CloseReason::Socket(error.into()))?;
-        }
-        self.parts.shrink_to(SLICES_MAX);
         Poll::Ready(Ok(()))
     }
 

@@ -1,4 +1,11 @@
 //! Frames in, answers out: order, every split, every bad size.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 #![allow(clippy::disallowed_methods, reason = "a test drives real sockets")]
 
 mod support;

@@ -1,6 +1,12 @@
 //! Connections, ports and clients for the tests of this crate.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 #![allow(dead_code, unreachable_pub, reason = "a module that each test file uses a part of")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -10,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use ottla_net::{
-    Acceptor, BoundListener, CloseReason, Connection, ConnectionInfo, MemoryBudget, NetMetrics,
-    NetServer, Part, Settings, Waker,
+    Acceptor, BoundListener, CloseReason, Connection, ConnectionInfo, FileSource, MemoryBudget,
+    NetMetrics, NetServer, Part, Settings, Waker,
 };
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -173,4 +179,94 @@ pub async fn receive_all(stream: &mut TcpStream) -> Vec<u8> {
     let read = async { while stream.read_buf(&mut all).await.is_ok_and(|count| count > 0) {} };
     tokio::time::timeout(PATIENCE, read).await.expect("the server does not close");
     all
+}
+
+/// Waits for a condition that nothing announces.
+pub async fn until(ready: impl Fn() -> bool) {
+    let spin = async {
+        while !ready() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, spin).await.expect("the condition does not come true");
+}
+
+/// A connection whose behaviour is given by closures over its state.
+pub struct Scripted {
+    pub waker: Waker,
+    pub log: Arc<Log>,
+    pub frames: VecDeque<Bytes>,
+    pub answers: VecDeque<Vec<Part>>,
+    pub frames_max: usize,
+    pub deadline: Option<Instant>,
+    pub close: Option<String>,
+    pub file: Option<Arc<dyn FileSource>>,
+    pub on_frame: fn(&mut Scripted, Instant),
+    pub on_poll: fn(&mut Scripted, Instant),
+}
+
+impl Scripted {
+    pub fn new(waker: Waker, log: Arc<Log>) -> Self {
+        let nothing: fn(&mut Scripted, Instant) = |_, _| {};
+        Self {
+            waker,
+            log,
+            frames: VecDeque::new(),
+            answers: VecDeque::new(),
+            frames_max: 1,
+            deadline: None,
+            close: None,
+            file: None,
+            on_frame: nothing,
+            on_poll: nothing,
+        }
+    }
+
+    pub fn answer(&mut self, body: &[u8]) {
+        self.answers.push_back(vec![Part::Bytes(Bytes::from(framed(body)))]);
+    }
+}
+
+impl Connection for Scripted {
+    fn ready_for_frame(&self) -> bool {
+        self.frames.len() < self.frames_max
+    }
+    fn frame(&mut self, frame: Bytes, now: Instant) {
+        self.frames.push_back(frame);
+        (self.on_frame)(self, now);
+        self.log.changed.notify_waiters();
+    }
+    fn poll(&mut self, now: Instant) {
+        (self.on_poll)(self, now);
+    }
+    fn take_response(&mut self, parts: &mut VecDeque<Part>) -> bool {
+        let Some(answer) = self.answers.pop_front() else { return false };
+        parts.extend(answer);
+        true
+    }
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+    fn should_close(&self) -> Option<String> {
+        self.close.clone()
+    }
+    fn closed(&mut self, reason: &CloseReason) {
+        self.log.closed(reason);
+    }
+}
+
+/// A server whose connections are scripted by `script`.
+pub fn start_scripted(
+    settings: Settings,
+    budget: MemoryBudget,
+    script: impl Fn(&mut Scripted) + Send + Sync + 'static,
+) -> (Running, Arc<Log>) {
+    let log = Arc::new(Log::default());
+    let for_each = log.clone();
+    let running = start(settings, budget, move |_, waker| {
+        let mut connection = Scripted::new(waker, for_each.clone());
+        script(&mut connection);
+        Box::new(connection)
+    });
+    (running, log)
 }
