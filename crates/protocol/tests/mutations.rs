@@ -1,5 +1,8 @@
 //! Damaged vectors never panic, and what still decodes has one stable encoding.
-#![allow(clippy::indexing_slicing, reason = "a test's helper: every index is drawn below the length")]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a test's helper: every index is drawn below the length"
+)]
 
 #[allow(dead_code, reason = "shared by several test binaries")]
 mod support;
