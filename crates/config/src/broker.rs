@@ -341,19 +341,26 @@ fn owned(pairs: &[(&str, &str)]) -> Settings {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
+/// Keys of `StandardAuthorizer`, which Kafka does not declare either.
+const AUTHORIZER_KEYS: [&str; 2] = ["super.users", "allow.everyone.if.no.acl.found"];
+
 fn unknown(settings: &Settings) -> Vec<Warning> {
-    let names = settings.keys().filter(|name| find_broker(name).is_none());
+    let known =
+        |name: &String| find_broker(name).is_some() || AUTHORIZER_KEYS.contains(&name.as_str());
+    let names = settings.keys().filter(|name| !known(name));
     names
         .map(|name| Warning(format!("{name} is not a broker configuration key; ignored")))
         .collect()
 }
 
-/// A file with the old spelling only means the new one.
+/// The two spellings of the id stand for each other, as Kafka reports them.
 fn spell_node_id(settings: &mut Settings) {
-    if !settings.contains_key("node.id")
-        && let Some(id) = settings.get("broker.id").cloned()
-    {
-        settings.insert("node.id".to_owned(), id);
+    for (from, to) in [("broker.id", "node.id"), ("node.id", "broker.id")] {
+        if !settings.contains_key(to)
+            && let Some(id) = settings.get(from).cloned()
+        {
+            settings.insert(to.to_owned(), id);
+        }
     }
 }
 

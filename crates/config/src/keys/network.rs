@@ -293,5 +293,6 @@ pub(super) const KEYS: &[KeyDef] = &[
         "Java class that decides client quotas. Classes cannot be loaded here; quotas set with \
          the tools apply.",
     )
-    .low(),
+    .low()
+    .refused(),
 ];

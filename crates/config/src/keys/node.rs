@@ -106,14 +106,16 @@ pub(super) const KEYS: &[KeyDef] = &[
         Null,
         "Java class that judges topics before they are created. Classes cannot be loaded here.",
     )
-    .low(),
+    .low()
+    .refused(),
     KeyDef::class(
         "alter.config.policy.class.name",
         Null,
         "Java class that judges configuration changes before they are made. Classes cannot be \
          loaded here.",
     )
-    .low(),
+    .low()
+    .refused(),
     KeyDef::list(
         "config.providers",
         Is(""),
