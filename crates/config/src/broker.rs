@@ -2,6 +2,7 @@
 //! keys.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::checks;
 use crate::def::{Default, KeyDef, UpdateMode};
@@ -70,7 +71,7 @@ pub enum Source {
 pub type Settings = BTreeMap<String, String>;
 
 /// A node's configuration. Immutable: dynamic changes make a new one with [`Self::with_dynamic`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct BrokerConfig {
     file: Settings,
     cluster: Settings,
@@ -78,6 +79,18 @@ pub struct BrokerConfig {
     /// Effective values, by [`Key::index`].
     values: Vec<Value>,
     network: Network,
+}
+
+/// Shows names only: the values may be passwords.
+impl fmt::Debug for BrokerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |settings: &Settings| settings.keys().cloned().collect::<Vec<_>>();
+        f.debug_struct("BrokerConfig")
+            .field("file", &names(&self.file))
+            .field("cluster", &names(&self.cluster))
+            .field("broker", &names(&self.broker))
+            .finish_non_exhaustive()
+    }
 }
 
 impl BrokerConfig {

@@ -12,7 +12,7 @@ Made from the rows in `crates/config/src/keys`; do not edit, run
 
 *Update* says how a broker key changes: `read-only` in the file before a start, `per-broker` for one
 broker id at run time, `cluster-wide` for all brokers or one. *Ottla* says what happens with a key:
-`read` has an effect, `not yet` is accepted and reported without effect so far, `no effect` tunes a
+`read` is there for code to act on, `not yet` is accepted and reported without effect so far, `no effect` tunes a
 part of the JVM broker that does not exist here, `refused` stops the start rather than be ignored.
 ";
 

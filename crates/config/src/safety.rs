@@ -75,7 +75,9 @@ fn refuse_without(config: &BrokerConfig, implemented: &[Feature]) -> Result<(), 
 
 /// Java classes that protect something and cannot be loaded.
 fn refuse_classes(config: &BrokerConfig) -> Result<(), ConfigError> {
+    let providers = config.get(keys::CONFIG_PROVIDERS).join(",");
     let classes = [
+        ("config.providers", Some(providers.as_str())),
         ("create.topic.policy.class.name", config.get(keys::CREATE_TOPIC_POLICY_CLASS_NAME)),
         ("alter.config.policy.class.name", config.get(keys::ALTER_CONFIG_POLICY_CLASS_NAME)),
         ("client.quota.callback.class", config.get(keys::CLIENT_QUOTA_CALLBACK_CLASS)),
@@ -130,6 +132,7 @@ mod tests {
             (("alter.config.policy.class.name", "com.example.Mine"), None),
             (("client.quota.callback.class", "com.example.Mine"), None),
             (("principal.builder.class", "com.example.Mine"), None),
+            (("config.providers", "file"), None),
         ] {
             let sentence = refused(&[pair], &[]).unwrap_or_else(|| panic!("{pair:?} starts"));
             assert!(sentence.len() > 60, "{sentence}");

@@ -29,6 +29,7 @@ handles! {
     DELETE_TOPIC_ENABLE: bool = "delete.topic.enable";
     CREATE_TOPIC_POLICY_CLASS_NAME: Option<String> = "create.topic.policy.class.name";
     ALTER_CONFIG_POLICY_CLASS_NAME: Option<String> = "alter.config.policy.class.name";
+    CONFIG_PROVIDERS: Vec<String> = "config.providers";
     REQUEST_TIMEOUT_MS: i32 = "request.timeout.ms";
     UNSTABLE_API_VERSIONS_ENABLE: bool = "unstable.api.versions.enable";
     UNSTABLE_FEATURE_VERSIONS_ENABLE: bool = "unstable.feature.versions.enable";
@@ -59,8 +60,6 @@ handles! {
     LISTENER_SECURITY_PROTOCOL_MAP: String = "listener.security.protocol.map";
     INTER_BROKER_LISTENER_NAME: Option<String> = "inter.broker.listener.name";
     SECURITY_INTER_BROKER_PROTOCOL: String = "security.inter.broker.protocol";
-    NUM_NETWORK_THREADS: i32 = "num.network.threads";
-    NUM_IO_THREADS: i32 = "num.io.threads";
     QUEUED_MAX_REQUESTS: i32 = "queued.max.requests";
     QUEUED_MAX_REQUEST_BYTES: i64 = "queued.max.request.bytes";
     SOCKET_SEND_BUFFER_BYTES: i32 = "socket.send.buffer.bytes";

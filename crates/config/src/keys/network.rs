@@ -55,7 +55,7 @@ pub(super) const KEYS: &[KeyDef] = &[
     .valid(AtLeast(1))
     .high()
     .cluster_wide()
-    .read(),
+    .unused(),
     KeyDef::int(
         "num.io.threads",
         Is("8"),
@@ -65,7 +65,7 @@ pub(super) const KEYS: &[KeyDef] = &[
     .valid(AtLeast(1))
     .high()
     .cluster_wide()
-    .read(),
+    .unused(),
     KeyDef::int(
         "queued.max.requests",
         Is("500"),

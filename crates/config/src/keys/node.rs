@@ -119,12 +119,12 @@ pub(super) const KEYS: &[KeyDef] = &[
     KeyDef::list(
         "config.providers",
         Is(""),
-        "Names of Java classes that replace variables in configuration values. Classes cannot be \
-         loaded here; values are taken as written.",
+        "Names of Java classes that replace variables such as `${file:...}` in values. Classes \
+         cannot be loaded here; write the values themselves.",
     )
     .low()
     .cluster_wide()
-    .unused(),
+    .refused(),
     KeyDef::list(
         "early.start.listeners",
         Null,
