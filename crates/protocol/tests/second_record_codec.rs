@@ -1,5 +1,6 @@
 //! Record batches against the crate `kafka-protocol`, a codec that shares no line with ours: each
 //! reads what the other wrote. Uncompressed only; Kafka's own bytes are the test of the codecs.
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use bytes::{Bytes, BytesMut};
 use indexmap::IndexMap;
