@@ -1,7 +1,41 @@
 //! Kafka's data directory over a [`Disk`]: the log, its indexes, recovery and checkpoints.
+//!
+//! - [`Log`]: one partition's log: append, read, truncate, retention, flush, recovery.
+//! - [`validate`]: what a client's batch must be before it may be appended.
 
-pub mod checkpoint;
-pub mod dirs;
+mod append;
+mod config;
+mod cut;
 pub mod disk;
+mod epochs;
+mod error;
+mod flush;
+mod home;
+mod index_file;
+mod log;
+mod marker;
+mod producers;
+mod read;
+mod recovery;
+mod scan;
+mod search;
+mod segment;
+mod swap;
+mod tail;
+mod txn_index;
+mod validate;
 
+pub use append::Appended;
+pub use config::{LogConfig, OpenLog};
+pub use cut::DeleteWork;
 pub use disk::{DirEntry, Disk, DiskFile, OpenMode, Space};
+pub use epochs::{EpochCache, EpochEntry};
+pub use error::{AppendError, ProducerStateError, ReadError, StorageError};
+pub use flush::{FlushWork, Flushed};
+pub use log::Log;
+pub use producers::{CompletedTxn, ProducerBatch, ProducerState, TxnEnd, TxnMarker};
+pub use read::LogSlice;
+pub use recovery::{Cut, RecoveryReport};
+pub use search::FoundTimestamp;
+pub use txn_index::AbortedTxn;
+pub use validate::{ProduceError, ProduceRules, RejectedRecord, ValidatedBatch, validate};

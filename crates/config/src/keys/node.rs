@@ -106,25 +106,23 @@ pub(super) const KEYS: &[KeyDef] = &[
         Null,
         "Java class that judges topics before they are created. Classes cannot be loaded here.",
     )
-    .low()
-    .refused(),
+    .low(),
     KeyDef::class(
         "alter.config.policy.class.name",
         Null,
         "Java class that judges configuration changes before they are made. Classes cannot be \
          loaded here.",
     )
-    .low()
-    .refused(),
+    .low(),
     KeyDef::list(
         "config.providers",
         Is(""),
-        "Names of Java classes that replace variables such as `${file:...}` in values. Classes \
-         cannot be loaded here; write the values themselves.",
+        "Names of Java classes that replace variables in configuration values. Classes cannot be \
+         loaded here; values are taken as written.",
     )
     .low()
     .cluster_wide()
-    .refused(),
+    .unused(),
     KeyDef::list(
         "early.start.listeners",
         Null,

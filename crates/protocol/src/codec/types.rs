@@ -117,11 +117,6 @@ impl UnknownTaggedFields {
 
     /// Adds a field.
     pub fn push(&mut self, field: UnknownTaggedField) {
-        let fields = self.0.get_or_insert_default();
-        if fields.len() == fields.capacity() {
-            // From one upwards: most structs that have any have one.
-            fields.reserve_exact(fields.len().max(1));
-        }
-        fields.push(field);
+        self.0.get_or_insert_default().push(field);
     }
 }

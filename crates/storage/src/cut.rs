@@ -1,0 +1,299 @@
+//! Cutting a log at either end: truncation, DeleteRecords, retention.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ottla_protocol::ids::{Monotonic, Now, Offset, Timestamp};
+
+use crate::disk::Disk;
+use crate::error::{Context, StorageError};
+use crate::home::ext;
+use crate::index_file::TimeEntry;
+use crate::log::{Active, Log};
+use crate::scan::{Scanner, Step, WALK_CHUNK};
+use crate::segment::Segment;
+use crate::txn_index;
+
+/// Files that were renamed to `.deleted` and are to be removed later.
+pub struct DeleteWork {
+    disk: Arc<dyn Disk>,
+    /// When [`DeleteWork::run`] may run: `file.delete.delay.ms` after the rename.
+    pub due: Monotonic,
+    /// The files.
+    pub files: Vec<PathBuf>,
+}
+
+impl DeleteWork {
+    /// Removes the files; those that are gone already are fine.
+    ///
+    /// # Errors
+    /// What the disk says; the files that are left are removed at the next start.
+    pub fn run(&self) -> std::io::Result<()> {
+        for file in &self.files {
+            match self.disk.remove_file(file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Log {
+    /// Removes all records at or above `end`. A batch that contains it goes as a whole. What is left
+    /// is synced, so that the removed records cannot come back behind other ones.
+    ///
+    /// # Errors
+    /// What the disk says; any error but a full disk takes the log offline.
+    pub fn truncate_to(&mut self, end: Offset) -> Result<(), StorageError> {
+        self.check_online()?;
+        if end >= self.next_offset {
+            return Ok(());
+        }
+        let first = self.segments.first().map_or(end, |segment| segment.base);
+        if end < first {
+            return self.truncate_fully_and_start_at(end, Timestamp::NONE);
+        }
+        let cut = self.try_truncate(end);
+        self.watch(cut)
+    }
+
+    fn try_truncate(&mut self, end: Offset) -> Result<(), StorageError> {
+        self.begin_truncation(end);
+        let keep = self.segment_at(end) + 1;
+        while self.segments.len() > keep {
+            if let Some(segment) = self.segments.pop() {
+                self.remove_segment_files(&segment)?;
+            }
+        }
+        if self.segments.len() == keep {
+            // The names must be gone before anything is written where they would continue.
+            self.home.sync_dir()?;
+        }
+        if let Some(segment) = self.segments.last_mut() {
+            truncate_segment(segment, &self.home, end)?;
+        }
+        self.finish_truncation(end)
+    }
+
+    /// Removes everything; the next record gets offset `start`.
+    ///
+    /// # Errors
+    /// What the disk says; any error but a full disk takes the log offline.
+    pub fn truncate_fully_and_start_at(
+        &mut self,
+        start: Offset,
+        created: Timestamp,
+    ) -> Result<(), StorageError> {
+        self.check_online()?;
+        let cut = self.try_truncate_fully(start, created);
+        self.watch(cut)
+    }
+
+    fn try_truncate_fully(
+        &mut self,
+        start: Offset,
+        created: Timestamp,
+    ) -> Result<(), StorageError> {
+        self.begin_truncation(start);
+        self.log_start = start;
+        while let Some(segment) = self.segments.pop() {
+            self.remove_segment_files(&segment)?;
+        }
+        self.home.sync_dir()?;
+        self.segments.push(Segment::create(&self.home, start, &self.config, created)?);
+        self.unsynced.names.change();
+        for snapshot in std::mem::take(&mut self.snapshots) {
+            self.home.remove(&self.home.path(snapshot, ext::SNAPSHOT))?;
+        }
+        self.epochs.clear();
+        self.unsynced.epochs.change();
+        self.unsynced.flushed = start;
+        self.finish_truncation(start)
+    }
+
+    fn begin_truncation(&mut self, end: Offset) {
+        self.truncations.fetch_add(1, Ordering::AcqRel);
+        self.active = Active::default();
+        self.unsynced.flushed = self.unsynced.flushed.min(end);
+        self.next_offset = end;
+    }
+
+    fn finish_truncation(&mut self, end: Offset) -> Result<(), StorageError> {
+        while let Some(snapshot) = self.snapshots.pop_if(|snapshot| *snapshot > end) {
+            self.home.remove(&self.home.path(snapshot, ext::SNAPSHOT))?;
+        }
+        if self.epochs.truncate_from_end(end) {
+            self.unsynced.epochs.change();
+        }
+        self.write_epochs()?;
+        self.load_producers(None)
+    }
+
+    /// Raises the first offset that is served (DeleteRecords, or a leader's log start). Segments
+    /// below it go with the next [`Log::enforce_retention`]. Returns whether it moved.
+    pub fn increase_log_start_offset(&mut self, start: Offset) -> bool {
+        let start = start.min(self.next_offset);
+        if start <= self.log_start {
+            return false;
+        }
+        self.log_start = start;
+        if self.epochs.truncate_from_start(start) {
+            self.unsynced.epochs.change();
+        }
+        true
+    }
+
+    /// Renames the segments that retention does not keep to `.deleted`, oldest first: those wholly
+    /// below the log start always, the others by age and size if `cleanup.policy` has `delete`.
+    /// Nothing above the high watermark goes.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn enforce_retention(
+        &mut self,
+        high_watermark: Offset,
+        now: Now,
+    ) -> Result<Vec<DeleteWork>, StorageError> {
+        self.check_online()?;
+        let done = self.try_retention(high_watermark, now);
+        self.watch(done)
+    }
+
+    fn try_retention(
+        &mut self,
+        high_watermark: Offset,
+        now: Now,
+    ) -> Result<Vec<DeleteWork>, StorageError> {
+        let count = self.deletable(high_watermark, now)?;
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        if count == self.segments.len() {
+            self.roll_at(self.next_offset, now)?;
+        }
+        let mut files = Vec::new();
+        let doomed: Vec<Segment> = self.segments.drain(..count).collect();
+        let first = self.segments.first().map_or(self.next_offset, |segment| segment.base);
+        self.increase_log_start_offset(first);
+        for segment in &doomed {
+            files.extend(self.mark_deleted(segment)?);
+        }
+        self.unsynced.names.change();
+        let due = now.monotonic.plus_millis(self.config.file_delete_delay_ms);
+        Ok(vec![DeleteWork { disk: Arc::clone(&self.home.disk), due, files }])
+    }
+
+    /// How many of the oldest segments go.
+    fn deletable(&self, high_watermark: Offset, now: Now) -> Result<usize, StorageError> {
+        let config = &self.config;
+        let mut surplus = match u64::try_from(config.retention_bytes) {
+            Ok(keep) if config.cleanup_delete => self.size_bytes().saturating_sub(keep),
+            _ => 0,
+        };
+        for (at, segment) in self.segments.iter().enumerate() {
+            let next = self.segments.get(at + 1).map(|next| next.base);
+            let end = next.unwrap_or(self.next_offset);
+            if end > high_watermark || (next.is_none() && segment.size == 0) {
+                return Ok(at);
+            }
+            let below_start = next.is_some_and(|next| next <= self.log_start);
+            let too_much = surplus > 0 && surplus >= u64::from(segment.size);
+            if !(below_start || too_much || self.too_old(segment, now)?) {
+                return Ok(at);
+            }
+            surplus = surplus.saturating_sub(u64::from(segment.size));
+        }
+        Ok(self.segments.len())
+    }
+
+    fn too_old(&self, segment: &Segment, now: Now) -> Result<bool, StorageError> {
+        if !self.config.cleanup_delete || self.config.retention_ms < 0 {
+            return Ok(false);
+        }
+        let largest = segment.largest(&self.home)?.timestamp;
+        let newest = if largest < Timestamp(0) { segment.created } else { largest };
+        Ok(now.wall.0.saturating_sub(newest.0) > self.config.retention_ms)
+    }
+
+    fn mark_deleted(&mut self, segment: &Segment) -> Result<Vec<PathBuf>, StorageError> {
+        let mut paths = self.segment_files(segment);
+        if let Ok(at) = self.snapshots.binary_search(&segment.base) {
+            self.snapshots.remove(at);
+            paths.push(self.home.path(segment.base, ext::SNAPSHOT));
+        }
+        let mut renamed = Vec::with_capacity(paths.len());
+        for path in paths {
+            let mut to = path.as_os_str().to_owned();
+            to.push(".deleted");
+            let to = PathBuf::from(to);
+            match self.home.disk.rename(&path, &to) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                other => other.context("rename", &path)?,
+            }
+            renamed.push(to);
+        }
+        Ok(renamed)
+    }
+
+    fn segment_files(&self, segment: &Segment) -> Vec<PathBuf> {
+        ext::SEGMENT
+            .into_iter()
+            .filter(|ext| *ext != ext::TXN_INDEX || segment.txn_len > 0)
+            .map(|ext| self.home.path(segment.base, ext))
+            .collect()
+    }
+
+    /// Removes a segment's files at once.
+    pub(crate) fn remove_segment_files(&self, segment: &Segment) -> Result<(), StorageError> {
+        for path in self.segment_files(segment) {
+            match self.home.disk.remove_file(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                other => other.context("remove", &path)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Cuts one segment and syncs what is left of it.
+fn truncate_segment(
+    segment: &mut Segment,
+    home: &crate::home::Home,
+    end: Offset,
+) -> Result<(), StorageError> {
+    let size = segment.find(home, end)?.map_or(segment.size, |(position, _)| position);
+    let path = home.path(segment.base, ext::LOG);
+    let file = Arc::clone(segment.file(home)?);
+    file.set_len(u64::from(size)).context("truncate", &path)?;
+    file.sync().context("sync", &path)?;
+    segment.size = size;
+    segment.durable = false;
+    segment.index.truncate_to_offset(home, end)?;
+    segment.time_index.truncate_to_offset(home, end)?;
+    segment.index.handle(home)?.sync().context("sync", &path)?;
+    segment.time_index.handle(home)?.sync().context("sync", &path)?;
+    if segment.txn_len > 0 {
+        segment.txn_len = txn_index::truncate(home, segment.base, end)?;
+    }
+    segment.set_largest(None);
+    let mut largest: Option<TimeEntry> = None;
+    let start = segment.index.last(home)?.map_or(0, |entry| entry.position);
+    let mut scanner = Scanner::new(file.as_ref(), start, size, WALK_CHUNK);
+    while let Step::Entry { entry, .. } = scanner.step().context("read", &path)? {
+        if largest.is_none_or(|largest| entry.max_timestamp > largest.timestamp) {
+            largest = Some(TimeEntry { timestamp: entry.max_timestamp, offset: entry.last_offset });
+        }
+    }
+    let indexed = segment.time_index.last(home)?;
+    segment.set_largest(match (indexed, largest) {
+        (Some(a), Some(b)) if a.timestamp >= b.timestamp => Some(a),
+        (a, b) => b.or(a),
+    });
+    if size == 0 {
+        segment.set_largest(None);
+    }
+    segment.forget_first_timestamp();
+    Ok(())
+}

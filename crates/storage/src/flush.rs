@@ -1,0 +1,279 @@
+//! What a flush makes durable, as a value that another thread runs.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_protocol::ids::{Now, Offset};
+
+use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::error::{Context, StorageError};
+use crate::home::{Home, ext};
+use crate::log::Log;
+
+/// Bytes between two producer snapshots inside a segment. They bound what a start after a crash
+/// reads to know the producers again.
+const SNAPSHOT_EVERY: u32 = 1 << 20;
+const EPOCH_FILE: &str = "leader-epoch-checkpoint";
+
+/// What a flush covers; hand it back to [`Log::flushed`] once [`FlushWork::run`] succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flushed {
+    /// Every record below it.
+    pub end_offset: Offset,
+    names: u32,
+    epochs: u32,
+    truncations: u32,
+    snapshot: Option<Offset>,
+}
+
+/// The syncs that make a log durable up to an offset. Holds the open files, so that it may run
+/// without the partition's lock while the log goes on.
+pub struct FlushWork {
+    disk: Arc<dyn Disk>,
+    dir: Arc<Path>,
+    files: Vec<Arc<dyn DiskFile>>,
+    /// Small files that are written, synced and renamed: leader epochs.
+    epochs: Option<String>,
+    snapshot: Option<Vec<u8>>,
+    sync_names: bool,
+    sync_parent: bool,
+    /// What will be durable.
+    pub covers: Flushed,
+}
+
+impl FlushWork {
+    /// Whether everything is durable already.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.epochs.is_none() && !self.sync_names && !self.sync_parent
+    }
+
+    /// Makes it durable. Data is synced before the names that lead to it.
+    ///
+    /// # Errors
+    /// After any error nothing may be assumed durable: the directory goes offline. A full disk is
+    /// an error of this kind, too, except that it may be tried again.
+    pub fn run(&self) -> io::Result<()> {
+        for file in &self.files {
+            file.sync()?;
+        }
+        let mut names = self.sync_names;
+        if let Some(text) = &self.epochs {
+            replace(self.disk.as_ref(), &self.dir.join(EPOCH_FILE), text.as_bytes())?;
+            names = true;
+        }
+        if let (Some(bytes), Some(offset)) = (&self.snapshot, self.covers.snapshot) {
+            let path = self.dir.join(crate::home::file_name(offset, ext::SNAPSHOT));
+            write_whole(self.disk.as_ref(), &path, bytes)?.sync()?;
+            names = true;
+        }
+        if names {
+            self.disk.sync_dir(&self.dir)?;
+        }
+        match self.dir.parent() {
+            Some(parent) if self.sync_parent => self.disk.sync_dir(parent),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Log {
+    /// Captures what makes every record of now durable.
+    ///
+    /// # Errors
+    /// What the disk says when a file must be opened for it.
+    pub fn flush_work(&self) -> Result<FlushWork, StorageError> {
+        let unsynced = &self.unsynced;
+        let snapshot = self.snapshot_due().then_some(self.next_offset);
+        Ok(FlushWork {
+            disk: Arc::clone(&self.home.disk),
+            dir: Arc::clone(&self.home.dir),
+            files: self.files_to_sync()?,
+            epochs: unsynced.epochs.pending().then(|| self.epochs.to_text()),
+            snapshot: snapshot.map(|_| self.producers.to_snapshot()),
+            sync_names: unsynced.names.pending(),
+            sync_parent: unsynced.new_dir,
+            covers: Flushed {
+                end_offset: self.next_offset,
+                names: unsynced.names.made,
+                epochs: unsynced.epochs.made,
+                truncations: self.truncations.load(std::sync::atomic::Ordering::Acquire),
+                snapshot,
+            },
+        })
+    }
+
+    /// Notes that a flush succeeded.
+    pub fn flushed(&mut self, done: Flushed, now: Now) {
+        self.unsynced.last_flush = now.monotonic;
+        self.unsynced.names.synced = done.names;
+        self.unsynced.epochs.synced = done.epochs;
+        self.unsynced.new_dir = false;
+        if done.truncations != self.truncations.load(std::sync::atomic::Ordering::Acquire) {
+            // What was written again below the covered end since then is not on the disk.
+            return;
+        }
+        self.unsynced.flushed = self.unsynced.flushed.max(done.end_offset);
+        if let Some(offset) = done.snapshot {
+            self.note_snapshot(offset);
+            self.active.since_snapshot = 0;
+        }
+        let mut next_base = self.next_offset;
+        let active = self.segments.len().saturating_sub(1);
+        for (at, segment) in self.segments.iter_mut().enumerate().rev() {
+            if at != active && next_base <= done.end_offset {
+                if segment.durable {
+                    break;
+                }
+                segment.durable = true;
+            }
+            next_base = segment.base;
+        }
+    }
+
+    /// Whether `flush.messages` or `flush.ms` asks for a flush.
+    #[must_use]
+    pub fn needs_flush(&self, now: Now) -> bool {
+        let unflushed = self.next_offset.0 - self.unsynced.flushed.0;
+        if unflushed <= 0 {
+            return false;
+        }
+        let waited = now.monotonic.since(self.unsynced.last_flush).as_millis();
+        unflushed >= self.config.flush_messages
+            || i64::try_from(waited).unwrap_or(i64::MAX) >= self.config.flush_ms
+    }
+
+    /// Cuts the active segment's files to what is used, writes the producer snapshot and makes
+    /// everything durable: a clean stop. The log must not be changed afterwards.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn close(&mut self, now: Now) -> Result<(), StorageError> {
+        self.check_online()?;
+        let closed = self.try_close(now);
+        self.watch(closed)
+    }
+
+    fn try_close(&mut self, now: Now) -> Result<(), StorageError> {
+        let config = Arc::clone(&self.config);
+        let unflushed = self.next_offset > self.unsynced.flushed;
+        if self.next_offset > self.active_segment_base() {
+            self.write_snapshot(self.next_offset)?;
+        }
+        if let Some(active) = self.segments.last_mut() {
+            if unflushed || active.index.is_open_end() || active.time_index.is_open_end() {
+                active.seal(&self.home, &config)?;
+            }
+            if unflushed {
+                let path = self.home.dir.to_path_buf();
+                active.index.handle(&self.home)?.sync().context("sync", &path)?;
+                active.time_index.handle(&self.home)?.sync().context("sync", &path)?;
+            }
+        }
+        let work = self.flush_work()?;
+        if !work.is_empty() {
+            work.run().context("sync", &self.home.dir)?;
+            self.flushed(work.covers, now);
+        }
+        self.release_files();
+        Ok(())
+    }
+
+    /// Writes the producer snapshot of everything below `offset`, which is the log end.
+    pub(crate) fn write_snapshot(&mut self, offset: Offset) -> Result<(), StorageError> {
+        if self.snapshots.last().is_some_and(|&last| last >= offset) {
+            return Ok(());
+        }
+        let path = self.home.path(offset, ext::SNAPSHOT);
+        write_whole(self.home.disk.as_ref(), &path, &self.producers.to_snapshot())
+            .context("write", &path)?;
+        self.note_snapshot(offset);
+        self.unsynced.names.change();
+        self.active.since_snapshot = 0;
+        Ok(())
+    }
+
+    /// Adds a snapshot; the one before it goes unless it belongs to a segment.
+    fn note_snapshot(&mut self, offset: Offset) {
+        if self.snapshots.last().is_some_and(|&last| last >= offset) {
+            return;
+        }
+        let between =
+            |&last: &Offset| self.segments.binary_search_by_key(&last, |s| s.base).is_err();
+        if let Some(old) = self.snapshots.last().copied().filter(between) {
+            if self.home.remove(&self.home.path(old, ext::SNAPSHOT)).is_ok() {
+                self.snapshots.pop();
+            }
+        }
+        self.snapshots.push(offset);
+    }
+
+    fn snapshot_due(&self) -> bool {
+        self.active.since_snapshot >= SNAPSHOT_EVERY
+    }
+
+    fn files_to_sync(&self) -> Result<Vec<Arc<dyn DiskFile>>, StorageError> {
+        let home = &self.home;
+        let mut files = Vec::new();
+        let active = self.segments.len().saturating_sub(1);
+        // A shared fsync per message cannot afford three of them; recovery checks the indexes.
+        let every_message = self.config.flush_messages <= 1;
+        for (at, segment) in self.segments.iter().enumerate().rev() {
+            if segment.durable && at != active {
+                break;
+            }
+            if at == active && self.unsynced.flushed >= self.next_offset {
+                continue;
+            }
+            files.push(Arc::clone(segment.file(home)?));
+            if at != active || !every_message {
+                files.push(segment.index.handle(home)?);
+                files.push(segment.time_index.handle(home)?);
+            }
+            if segment.txn_len > 0 {
+                files.push(
+                    home.open(&home.path(segment.base, ext::TXN_INDEX), OpenMode::ReadWrite)?,
+                );
+            }
+            if self.snapshots.binary_search(&segment.base).is_ok() {
+                files
+                    .push(home.open(&home.path(segment.base, ext::SNAPSHOT), OpenMode::ReadWrite)?);
+            }
+        }
+        Ok(files)
+    }
+
+    /// Writes the leader epochs if they changed.
+    pub(crate) fn write_epochs(&mut self) -> Result<(), StorageError> {
+        if self.unsynced.epochs.pending() {
+            let path = self.home.dir.join(EPOCH_FILE);
+            replace(self.home.disk.as_ref(), &path, self.epochs.to_text().as_bytes())
+                .context("write", &path)?;
+            self.home.sync_dir()?;
+            self.unsynced.epochs.synced = self.unsynced.epochs.made;
+        }
+        Ok(())
+    }
+}
+
+/// Path of the leader epochs.
+pub(crate) fn epoch_path(home: &Home) -> PathBuf {
+    home.dir.join(EPOCH_FILE)
+}
+
+/// Writes a temporary file, syncs it and renames it. The directory is the caller's to sync.
+fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    write_whole(disk, &temporary, bytes)?.sync()?;
+    disk.rename(&temporary, path)
+}
+
+fn write_whole(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<Arc<dyn DiskFile>> {
+    let file = disk.open(path, OpenMode::Create)?;
+    file.write_at(&[IoSlice::new(bytes)], 0)?;
+    file.set_len(bytes.len() as u64)?;
+    Ok(file)
+}

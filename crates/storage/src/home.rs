@@ -1,0 +1,76 @@
+//! The directory of one log and the names in it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_protocol::ids::Offset;
+
+use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::error::{Context, StorageError};
+
+/// Suffixes of the files of a segment.
+pub(crate) mod ext {
+    pub(crate) const LOG: &str = "log";
+    pub(crate) const INDEX: &str = "index";
+    pub(crate) const TIME_INDEX: &str = "timeindex";
+    pub(crate) const TXN_INDEX: &str = "txnindex";
+    pub(crate) const SNAPSHOT: &str = "snapshot";
+    pub(crate) const SEGMENT: [&str; 4] = [LOG, INDEX, TIME_INDEX, TXN_INDEX];
+}
+
+/// Where a log lives.
+#[derive(Clone)]
+pub(crate) struct Home {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: Arc<Path>,
+}
+
+impl Home {
+    pub(crate) fn path(&self, base: Offset, ext: &str) -> PathBuf {
+        self.dir.join(file_name(base, ext))
+    }
+
+    pub(crate) fn open(
+        &self,
+        path: &Path,
+        mode: OpenMode,
+    ) -> Result<Arc<dyn DiskFile>, StorageError> {
+        self.disk.open(path, mode).context("open", path)
+    }
+
+    /// All bytes of a small file.
+    pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>, StorageError> {
+        let file = self.open(path, OpenMode::Read)?;
+        let len = file.len().context("stat", path)?;
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        let read = file.read_at(&mut bytes, 0).context("read", path)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), StorageError> {
+        self.disk.rename(from, to).context("rename", from)
+    }
+
+    pub(crate) fn remove(&self, path: &Path) -> Result<(), StorageError> {
+        self.disk.remove_file(path).context("remove", path)
+    }
+
+    pub(crate) fn sync_dir(&self) -> Result<(), StorageError> {
+        self.disk.sync_dir(&self.dir).context("sync", &self.dir)
+    }
+}
+
+/// `00000000000000000042.log`.
+pub(crate) fn file_name(base: Offset, ext: &str) -> String {
+    format!("{:020}.{ext}", base.0)
+}
+
+/// Splits `00000000000000000042.log.deleted` into 42 and `log.deleted`.
+pub(crate) fn parse_name(name: &str) -> Option<(Offset, &str)> {
+    let (number, ext) = name.split_once('.')?;
+    if number.len() < 20 || !number.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some((Offset(number.parse().ok()?), ext))
+}

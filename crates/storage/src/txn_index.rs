@@ -1,0 +1,103 @@
+//! `.txnindex`: the aborted transactions that ended in a segment.
+
+use std::io::IoSlice;
+
+use ottla_protocol::ids::{Offset, ProducerId};
+
+use crate::disk::OpenMode;
+use crate::error::{Context, StorageError};
+use crate::home::{Home, ext};
+
+const ENTRY_LEN: usize = 34;
+
+/// An aborted transaction, as read-committed consumers need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AbortedTxn {
+    /// Whose records are to be skipped.
+    pub producer_id: ProducerId,
+    /// First offset of the transaction.
+    pub first_offset: Offset,
+    /// Offset of the abort marker.
+    pub last_offset: Offset,
+    /// Last stable offset when the marker was written: a search for a range that ends at or below
+    /// it is complete with this entry.
+    pub last_stable_offset: Offset,
+}
+
+impl AbortedTxn {
+    fn encode(&self) -> [u8; ENTRY_LEN] {
+        let mut out = [0; ENTRY_LEN];
+        // The first two bytes are the version, 0.
+        let fields = [
+            self.producer_id.0,
+            self.first_offset.0,
+            self.last_offset.0,
+            self.last_stable_offset.0,
+        ];
+        for (slot, field) in out.split_at_mut(2).1.chunks_exact_mut(8).zip(fields) {
+            slot.copy_from_slice(&field.to_be_bytes());
+        }
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (version, mut rest) = bytes.split_first_chunk()?;
+        if i16::from_be_bytes(*version) != 0 {
+            return None;
+        }
+        let mut field = || {
+            let (head, tail) = rest.split_first_chunk()?;
+            rest = tail;
+            Some(i64::from_be_bytes(*head))
+        };
+        Some(Self {
+            producer_id: ProducerId(field()?),
+            first_offset: Offset(field()?),
+            last_offset: Offset(field()?),
+            last_stable_offset: Offset(field()?),
+        })
+    }
+}
+
+/// Adds `txn` after the `len` bytes that segment `base` has already. Returns the new length.
+pub(crate) fn append(
+    home: &Home,
+    base: Offset,
+    len: u32,
+    txn: &AbortedTxn,
+) -> Result<u32, StorageError> {
+    let path = home.path(base, ext::TXN_INDEX);
+    let file = home.open(&path, OpenMode::Create)?;
+    file.write_at(&[IoSlice::new(&txn.encode())], len.into()).context("write", &path)?;
+    Ok(len + ENTRY_LEN as u32)
+}
+
+/// The entries of segment `base`, in the order of their markers.
+pub(crate) fn read(home: &Home, base: Offset) -> Result<Vec<AbortedTxn>, StorageError> {
+    let path = home.path(base, ext::TXN_INDEX);
+    let bytes = home.read(&path)?;
+    bytes
+        .chunks_exact(ENTRY_LEN)
+        .map(|entry| {
+            AbortedTxn::decode(entry).ok_or_else(|| StorageError::Corrupt {
+                path: path.clone(),
+                what: "the version of an entry is not 0".to_owned(),
+            })
+        })
+        .collect()
+}
+
+/// Keeps the entries of markers below `end`. Returns the new length.
+pub(crate) fn truncate(home: &Home, base: Offset, end: Offset) -> Result<u32, StorageError> {
+    let keep = match read(home, base) {
+        Ok(entries) => entries.iter().take_while(|txn| txn.last_offset < end).count(),
+        Err(StorageError::Corrupt { .. }) => 0,
+        Err(error) => return Err(error),
+    };
+    let len = keep * ENTRY_LEN;
+    let path = home.path(base, ext::TXN_INDEX);
+    let file = home.open(&path, OpenMode::ReadWrite)?;
+    file.set_len(len as u64).context("truncate", &path)?;
+    file.sync().context("sync", &path)?;
+    Ok(u32::try_from(len).unwrap_or(u32::MAX))
+}
