@@ -2,6 +2,7 @@
 //! keys.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::checks;
 use crate::def::{Default, KeyDef, UpdateMode};
@@ -70,7 +71,7 @@ pub enum Source {
 pub type Settings = BTreeMap<String, String>;
 
 /// A node's configuration. Immutable: dynamic changes make a new one with [`Self::with_dynamic`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct BrokerConfig {
     file: Settings,
     cluster: Settings,
@@ -78,6 +79,18 @@ pub struct BrokerConfig {
     /// Effective values, by [`Key::index`].
     values: Vec<Value>,
     network: Network,
+}
+
+/// Shows names only: the values may be passwords.
+impl fmt::Debug for BrokerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |settings: &Settings| settings.keys().cloned().collect::<Vec<_>>();
+        f.debug_struct("BrokerConfig")
+            .field("file", &names(&self.file))
+            .field("cluster", &names(&self.cluster))
+            .field("broker", &names(&self.broker))
+            .finish_non_exhaustive()
+    }
 }
 
 impl BrokerConfig {
@@ -341,19 +354,26 @@ fn owned(pairs: &[(&str, &str)]) -> Settings {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
+/// Keys of `StandardAuthorizer`, which Kafka does not declare either.
+const AUTHORIZER_KEYS: [&str; 2] = ["super.users", "allow.everyone.if.no.acl.found"];
+
 fn unknown(settings: &Settings) -> Vec<Warning> {
-    let names = settings.keys().filter(|name| find_broker(name).is_none());
+    let known =
+        |name: &String| find_broker(name).is_some() || AUTHORIZER_KEYS.contains(&name.as_str());
+    let names = settings.keys().filter(|name| !known(name));
     names
         .map(|name| Warning(format!("{name} is not a broker configuration key; ignored")))
         .collect()
 }
 
-/// A file with the old spelling only means the new one.
+/// The two spellings of the id stand for each other, as Kafka reports them.
 fn spell_node_id(settings: &mut Settings) {
-    if !settings.contains_key("node.id")
-        && let Some(id) = settings.get("broker.id").cloned()
-    {
-        settings.insert("node.id".to_owned(), id);
+    for (from, to) in [("broker.id", "node.id"), ("node.id", "broker.id")] {
+        if !settings.contains_key(to)
+            && let Some(id) = settings.get(from).cloned()
+        {
+            settings.insert(to.to_owned(), id);
+        }
     }
 }
 

@@ -22,9 +22,6 @@ fn fail<T>(sentence: String) -> Result<T, ConfigError> {
 
 fn check_roles(config: &BrokerConfig) -> Result<(), ConfigError> {
     let id = config.node_id();
-    if !config.is_broker() && !config.is_controller() {
-        return fail("process.roles is empty: set broker, controller or both".to_owned());
-    }
     if id < 0 {
         return fail(format!("node.id={id}: at least 0 is expected"));
     }

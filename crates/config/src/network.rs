@@ -38,6 +38,11 @@ pub(crate) struct Network {
 impl Network {
     /// Applies the rules.
     pub(crate) fn new(input: &Input<'_>) -> Result<Self, ConfigError> {
+        if !input.broker && !input.controller {
+            return Err(ConfigError::conflict(
+                "process.roles is empty: set broker, controller or both".to_owned(),
+            ));
+        }
         let controller_names: Vec<String> =
             input.controller_names.iter().map(|name| name.to_ascii_uppercase()).collect();
         if controller_names.iter().all(String::is_empty) {

@@ -1,11 +1,13 @@
 //! Cluster metadata as pure functions: no I/O, clock or randomness of its own.
 //!
 //! - [`Image`]: the immutable picture that every node holds; [`Loader`] applies the log to it.
+//! - [`batch`]: records in batches.
 //! - [`snapshot`]: an image as records, and back.
 //! - [`Controller`]: [`Command`] in, [`Outcome`] out; its state changes only by replay.
 //! - [`bootstrap`]: the first records of a cluster.
 //! - [`names`], [`features`], [`placement`]: the rules.
 
+pub mod batch;
 pub mod bootstrap;
 mod command;
 mod commands;

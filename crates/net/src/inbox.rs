@@ -19,8 +19,9 @@ use crate::connection::CloseReason;
 const SIZE_BYTES: usize = 4;
 /// The first read buffer of a connection that was idle; pinned by a small frame that waits.
 const READ_BYTES_MIN: usize = 4 << 10;
-/// The largest read buffer that small frames share; a frame above it gets its own.
-const READ_BYTES_MAX: usize = 64 << 10;
+/// The largest read buffer that small frames share, room for five batches of 16 KiB (the defaults of
+/// a Java producer); a frame above it gets its own. Below what malloc maps anew each time (128 KiB).
+const READ_BYTES_MAX: usize = 96 << 10;
 /// Read beyond the end of a large frame, so that the next size costs no system call of its own.
 const HEAD: usize = 512;
 /// A large frame's buffer starts with this much and doubles as bytes arrive, so that a claimed

@@ -35,7 +35,7 @@ pub struct Settings {
 /// A listener that is bound, and accepts nothing yet: clients wait in the kernel's backlog.
 #[derive(Debug)]
 pub struct BoundListener {
-    pub(crate) socket: std::net::TcpListener,
+    socket: std::net::TcpListener,
     local: SocketAddr,
 }
 
@@ -81,6 +81,12 @@ impl BoundListener {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The socket, listening and non-blocking.
+    #[must_use]
+    pub fn into_std(self) -> std::net::TcpListener {
+        self.socket
     }
 
     fn bind_any(host: &str, port: u16, settings: &Settings) -> io::Result<Self> {

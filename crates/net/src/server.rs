@@ -77,7 +77,7 @@ impl NetServer {
         acceptor: Arc<dyn Acceptor>,
     ) -> io::Result<Arc<NetMetrics>> {
         let metrics = Arc::new(NetMetrics::default());
-        let socket = TcpListener::from_std(listener.socket)?;
+        let socket = TcpListener::from_std(listener.into_std())?;
         let mut accepting = self.0.accepting.lock();
         let registry = self.0.registry.clone();
         let name: Arc<str> = name.into();

@@ -105,7 +105,7 @@ async fn slices_arrive_exactly_by_every_way_of_sending() {
         &[(end, 0)],
     ];
     for has_fd in [true, false] {
-        for buffer in [None, Some(24 << 10)] {
+        for buffer in [None, Some(64 << 10)] {
             let settings = Settings { send_buffer_bytes: buffer, ..Settings::default() };
             let (running, _) = serve(source(has_fd), settings);
             let mut stream = connect(running.address).await;

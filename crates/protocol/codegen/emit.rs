@@ -350,7 +350,7 @@ fn read(d: &mut Decoder, version: i16, _: bool, _: &'static str) -> Result<Self,
         let mut tags = String::new();
         if known.is_empty() {
             line(&mut tags, "e.tag_count(0, &self.unknown_tagged_fields);");
-            line(&mut tags, "e.unknown_tags(&self.unknown_tagged_fields, 0, u32::MAX);");
+            line(&mut tags, "e.unknown_tags(&self.unknown_tagged_fields, 0..=u32::MAX);");
         } else {
             self.write_known_tags(&mut tags, &known);
         }
@@ -371,16 +371,21 @@ fn read(d: &mut Decoder, version: i16, _: bool, _: &'static str) -> Result<Self,
         let _ = writeln!(out, "e.tag_count({}, &self.unknown_tagged_fields);", count.join(" + "));
         let mut from = 0;
         for (tag, field) in known {
+            if *tag > from {
+                let _ = writeln!(
+                    out,
+                    "e.unknown_tags(&self.unknown_tagged_fields, {from}..={});",
+                    tag - 1
+                );
+            }
             let _ = writeln!(
                 out,
-                "if has_{tag} {{\ne.unknown_tags(&self.unknown_tagged_fields, {from}, {tag});
-let open = e.begin_tag({tag});\n{}\ne.end_tag(&open);\n}}",
+                "if has_{tag} {{\nlet open = e.begin_tag({tag});\n{}\ne.end_tag(&open);\n}}",
                 self.write_value(field)
             );
             from = *tag;
         }
-        // Unknown ones between known ones that are absent are written with the next present one.
-        let _ = writeln!(out, "e.unknown_tags(&self.unknown_tagged_fields, {from}, u32::MAX);");
+        let _ = writeln!(out, "e.unknown_tags(&self.unknown_tagged_fields, {from}..=u32::MAX);");
     }
 
     fn write_value(&self, field: &Field) -> String {

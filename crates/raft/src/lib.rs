@@ -39,7 +39,9 @@ mod solo;
 mod voters;
 
 pub use action::{Action, Append, Ids, Input, RaftError, ResignReason, Start, VoterSource};
-pub use control::ControlRecord;
+pub use control::{
+    ControlError, ControlPlace, ControlRecord, decode_control, encode_control, snapshot_header,
+};
 pub use quorum_state::{InvalidQuorumState, QuorumState};
 pub use solo::{Description, Quorum, QuorumConfig, ReplicaDescription};
 pub use voters::{Endpoint, ReplicaKey, Voter, VoterSet};

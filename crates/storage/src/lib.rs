@@ -1,11 +1,14 @@
 //! Kafka's data directory over a [`Disk`]: the log, its indexes, recovery and checkpoints.
 //!
 //! - [`Log`]: one partition's log: append, read, truncate, retention, flush, recovery.
+//! - [`dirs`], [`checkpoint`]: the data directory around the logs.
 //! - [`validate`]: what a client's batch must be before it may be appended.
 
 mod append;
+pub mod checkpoint;
 mod config;
 mod cut;
+pub mod dirs;
 pub mod disk;
 mod epochs;
 mod error;

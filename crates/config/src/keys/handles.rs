@@ -27,6 +27,9 @@ handles! {
     NUM_PARTITIONS: i32 = "num.partitions";
     DEFAULT_REPLICATION_FACTOR: i32 = "default.replication.factor";
     DELETE_TOPIC_ENABLE: bool = "delete.topic.enable";
+    CREATE_TOPIC_POLICY_CLASS_NAME: Option<String> = "create.topic.policy.class.name";
+    ALTER_CONFIG_POLICY_CLASS_NAME: Option<String> = "alter.config.policy.class.name";
+    CONFIG_PROVIDERS: Vec<String> = "config.providers";
     REQUEST_TIMEOUT_MS: i32 = "request.timeout.ms";
     UNSTABLE_API_VERSIONS_ENABLE: bool = "unstable.api.versions.enable";
     UNSTABLE_FEATURE_VERSIONS_ENABLE: bool = "unstable.feature.versions.enable";
@@ -57,8 +60,6 @@ handles! {
     LISTENER_SECURITY_PROTOCOL_MAP: String = "listener.security.protocol.map";
     INTER_BROKER_LISTENER_NAME: Option<String> = "inter.broker.listener.name";
     SECURITY_INTER_BROKER_PROTOCOL: String = "security.inter.broker.protocol";
-    NUM_NETWORK_THREADS: i32 = "num.network.threads";
-    NUM_IO_THREADS: i32 = "num.io.threads";
     QUEUED_MAX_REQUESTS: i32 = "queued.max.requests";
     QUEUED_MAX_REQUEST_BYTES: i64 = "queued.max.request.bytes";
     SOCKET_SEND_BUFFER_BYTES: i32 = "socket.send.buffer.bytes";
@@ -81,6 +82,7 @@ handles! {
     CONTROLLER_QUOTA_WINDOW_SIZE_SECONDS: i32 = "controller.quota.window.size.seconds";
     REPLICATION_QUOTA_WINDOW_NUM: i32 = "replication.quota.window.num";
     REPLICATION_QUOTA_WINDOW_SIZE_SECONDS: i32 = "replication.quota.window.size.seconds";
+    CLIENT_QUOTA_CALLBACK_CLASS: Option<String> = "client.quota.callback.class";
     LOG_DIR: Vec<String> = "log.dir";
     LOG_DIRS: Option<Vec<String>> = "log.dirs";
     CORDONED_LOG_DIRS: Vec<String> = "cordoned.log.dirs";
@@ -225,6 +227,9 @@ handles! {
     ADD_PARTITIONS_TO_TXN_RETRY_BACKOFF_MS: i32 = "add.partitions.to.txn.retry.backoff.ms";
     ADD_PARTITIONS_TO_TXN_RETRY_BACKOFF_MAX_MS: i32 = "add.partitions.to.txn.retry.backoff.max.ms";
     TELEMETRY_MAX_BYTES: i32 = "telemetry.max.bytes";
+    AUTHORIZER_CLASS_NAME: String = "authorizer.class.name";
+    PRINCIPAL_BUILDER_CLASS: String = "principal.builder.class";
+    REMOTE_LOG_STORAGE_SYSTEM_ENABLE: bool = "remote.log.storage.system.enable";
     OTTLA_ADMIN_LISTENER: String = "ottla.admin.listener";
     OTTLA_LOG_FORMAT: String = "ottla.log.format";
     OTTLA_LOG_LEVEL: String = "ottla.log.level";

@@ -47,6 +47,20 @@ pub(crate) static BROKER: &[&[KeyDef]] = &[
     observe::KEYS,
     tiered::KEYS,
 ];
+/// The same with the titles of the reference page.
+pub(crate) const AREAS: [(&str, &[KeyDef]); 11] = [
+    ("The node", node::KEYS),
+    ("The metadata quorum", quorum::KEYS),
+    ("Listeners, sockets, requests, quotas", network::KEYS),
+    ("The log", log::KEYS),
+    ("Replication", replication::KEYS),
+    ("Groups and offsets", group::KEYS),
+    ("Share groups", share::KEYS),
+    ("Transactions and producers", transaction::KEYS),
+    ("Security", security::KEYS),
+    ("Observation, and Ottla's own keys", observe::KEYS),
+    ("Tiered storage", tiered::KEYS),
+];
 static TOPIC: &[&[KeyDef]] = &[topic::KEYS];
 static GROUP: &[&[KeyDef]] = &[group_resource::KEYS];
 static CLIENT_METRICS: &[&[KeyDef]] = &[client_metrics::KEYS];
@@ -179,14 +193,19 @@ mod tests {
     }
 
     #[test]
-    fn rows_marked_as_read_are_those_with_a_handle() {
+    fn rows_marked_as_read_or_refused_are_those_with_a_handle() {
         let read: BTreeSet<&str> = Kind::Broker
             .keys()
-            .filter(|row| row.support == Support::Read)
+            .filter(|row| matches!(row.support, Support::Read | Support::Refused))
             .map(|row| row.name)
             .collect();
         let handles: BTreeSet<&str> = handles::NAMES.iter().copied().collect();
         assert_eq!(read, handles);
+    }
+
+    #[test]
+    fn the_reference_page_has_every_area() {
+        assert!(AREAS.iter().map(|(_, rows)| *rows).eq(BROKER.iter().copied()));
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(super) const KEYS: &[KeyDef] = &[
     .valid(AtLeast(1))
     .high()
     .cluster_wide()
-    .read(),
+    .unused(),
     KeyDef::int(
         "num.io.threads",
         Is("8"),
@@ -65,7 +65,7 @@ pub(super) const KEYS: &[KeyDef] = &[
     .valid(AtLeast(1))
     .high()
     .cluster_wide()
-    .read(),
+    .unused(),
     KeyDef::int(
         "queued.max.requests",
         Is("500"),
@@ -293,5 +293,6 @@ pub(super) const KEYS: &[KeyDef] = &[
         "Java class that decides client quotas. Classes cannot be loaded here; quotas set with \
          the tools apply.",
     )
-    .low(),
+    .low()
+    .refused(),
 ];

@@ -106,23 +106,25 @@ pub(super) const KEYS: &[KeyDef] = &[
         Null,
         "Java class that judges topics before they are created. Classes cannot be loaded here.",
     )
-    .low(),
+    .low()
+    .refused(),
     KeyDef::class(
         "alter.config.policy.class.name",
         Null,
         "Java class that judges configuration changes before they are made. Classes cannot be \
          loaded here.",
     )
-    .low(),
+    .low()
+    .refused(),
     KeyDef::list(
         "config.providers",
         Is(""),
-        "Names of Java classes that replace variables in configuration values. Classes cannot be \
-         loaded here; values are taken as written.",
+        "Names of Java classes that replace variables such as `${file:...}` in values. Classes \
+         cannot be loaded here; write the values themselves.",
     )
     .low()
     .cluster_wide()
-    .unused(),
+    .refused(),
     KeyDef::list(
         "early.start.listeners",
         Null,

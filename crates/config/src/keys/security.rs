@@ -21,7 +21,7 @@ pub(super) const KEYS: &[KeyDef] = &[
          loaded here; the default rules apply.",
     )
     .per_broker()
-    .unused(),
+    .refused(),
     KeyDef::string(
         "security.providers",
         Null,
@@ -34,8 +34,7 @@ pub(super) const KEYS: &[KeyDef] = &[
         Null,
         "Secret from which delegation tokens are derived, the same on every node. Without it \
          there are no tokens.",
-    )
-    .refused(),
+    ),
     KeyDef::long(
         "delegation.token.max.lifetime.ms",
         Is("604800000"),

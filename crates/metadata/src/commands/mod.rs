@@ -61,7 +61,7 @@ fn count<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, usize> {
 }
 
 /// Items in order, each name once: for answers that name a duplicate only once.
-fn first_of_each<'a, T>(items: &'a [T], name: impl Fn(&T) -> &str) -> Vec<&'a T> {
+fn first_of_each<T>(items: &[T], name: impl Fn(&T) -> &str) -> Vec<&T> {
     let mut seen = std::collections::BTreeSet::new();
     items.iter().filter(|item| seen.insert(name(item).to_owned())).collect()
 }

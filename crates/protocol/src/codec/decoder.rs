@@ -15,8 +15,9 @@ const MEMORY_BASE: usize = 64 * 1024;
 
 /// A position in a frame. Strings, bytes and records are slices of the frame, never copies.
 ///
-/// For any input at most 16 times its length plus 64 KiB are reserved: every length is checked
-/// against the bytes left, arrays grow as elements arrive, and what they reserve is counted.
+/// For any input at most 16 times its length plus 64 KiB are kept (for a moment twice that, when an
+/// array moves to grow): every length is checked against the bytes left, arrays grow as elements
+/// arrive, and what they reserve is counted.
 #[derive(Debug, Clone)]
 pub struct Decoder {
     frame: Bytes,
@@ -308,8 +309,8 @@ impl Decoder {
         tag: &Tag,
         unknown: &mut UnknownTaggedFields,
     ) -> Result<(), DecodeError> {
-        // Twice: the list doubles as it grows.
-        self.charge(2 * size_of::<UnknownTaggedField>(), TAGS)?;
+        // The list doubles as it grows, and is boxed.
+        self.charge(3 * size_of::<UnknownTaggedField>(), TAGS)?;
         let data = self.slice(self.remaining(), TAGS)?;
         unknown.push(UnknownTaggedField { tag: tag.id, data });
         Ok(())

@@ -1,5 +1,7 @@
 //! Writing a message: a counting pass, then one write into memory of exactly that size.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 
 use super::element::Element;
@@ -266,10 +268,10 @@ impl Encoder {
         self.uvarint(known + unknown.as_slice().len() as u32);
     }
 
-    /// Writes the kept unknown tagged fields with tags from `from` up to, not including, `to`: tags
-    /// ascend on the wire.
-    pub fn unknown_tags(&mut self, unknown: &UnknownTaggedFields, from: u32, to: u32) {
-        for field in unknown.as_slice().iter().filter(|field| (from..to).contains(&field.tag)) {
+    /// Writes the kept unknown tagged fields whose tags are among `tags`: tags ascend on the wire, so
+    /// known and unknown ones take turns.
+    pub fn unknown_tags(&mut self, unknown: &UnknownTaggedFields, tags: RangeInclusive<u32>) {
+        for field in unknown.as_slice().iter().filter(|field| tags.contains(&field.tag)) {
             self.uvarint(field.tag);
             self.uvarint(field.data.len() as u32);
             self.raw(&field.data);

@@ -117,6 +117,11 @@ impl UnknownTaggedFields {
 
     /// Adds a field.
     pub fn push(&mut self, field: UnknownTaggedField) {
-        self.0.get_or_insert_default().push(field);
+        let fields = self.0.get_or_insert_default();
+        if fields.len() == fields.capacity() {
+            // From one upwards: most structs that have any have one.
+            fields.reserve_exact(fields.len().max(1));
+        }
+        fields.push(field);
     }
 }

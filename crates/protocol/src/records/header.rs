@@ -351,7 +351,8 @@ pub fn patch_header(
     out
 }
 
-/// The header with another maximum timestamp; the CRC is brought up to date without the records.
+/// The header with another maximum timestamp and the timestamp type `CreateTime`; the CRC is brought
+/// up to date without the records.
 #[must_use]
 pub fn patch_max_timestamp(
     header: &[u8; BATCH_HEADER_LEN],

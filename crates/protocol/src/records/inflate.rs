@@ -13,8 +13,11 @@ use super::header::Compression;
 
 /// Bytes of a chunk of gzip and zstd; what a pooled scratch keeps.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// A scratch whose buffer or zstd window grew beyond this is not kept for the next batch.
+/// A buffer that grew beyond this is not kept for the next batch.
 const POOLED_BYTES_MAX: usize = 1024 * 1024;
+/// A zstd context beyond this is not kept. Java's producers claim a window of 2 MiB at the default
+/// level, whatever the batch's size; of a window only what data filled is resident.
+const POOLED_ZSTD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Scratches kept per thread: one in use and one nested is all that ever happens.
 const POOLED_MAX: usize = 2;
 /// The longest Snappy copy (3 bytes) yields 64: no block expands more than 22-fold.
@@ -367,7 +370,8 @@ impl Drop for Inflater<'_> {
         if scratch.chunk.len() > POOLED_BYTES_MAX {
             scratch.chunk = Vec::new();
         }
-        scratch.zstd = scratch.zstd.take().filter(|context| context.sizeof() <= POOLED_BYTES_MAX);
+        scratch.zstd =
+            scratch.zstd.take().filter(|context| context.sizeof() <= POOLED_ZSTD_BYTES_MAX);
         // During thread exit the pool may be gone; the scratch is then simply dropped.
         let _ = POOL.try_with(|pool| {
             if let Ok(mut pool) = pool.try_borrow_mut()

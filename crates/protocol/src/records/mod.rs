@@ -32,6 +32,6 @@ pub use header::{
     TimestampType, patch_header, patch_log_append_time, patch_max_timestamp, sequence_plus,
 };
 pub use legacy::LegacyMessage;
-pub use record::{Record, RecordHeader, Records, records};
+pub use record::{Record, RecordHeader, RecordIter, records};
 pub use view::{BatchView, Batches, EntryBounds, batches, entry_bounds, magic_of};
 pub use walk::{RecordError, RecordFacts, WalkLimits, WalkSummary, walk, walk_each};

@@ -56,7 +56,7 @@ impl Record<'_> {
 
 /// The records of one batch: see [`records`].
 #[derive(Debug)]
-pub struct Records<'a> {
+pub struct RecordIter<'a> {
     walk: Walk,
     base_offset: Offset,
     /// What every record's timestamp is, in a batch with the time of its append.
@@ -81,7 +81,10 @@ enum Either<'a> {
 ///
 /// # Errors
 /// An undefined codec, or uncompressed records beyond the bound.
-pub fn records<'a>(batch: &BatchView<'a>, limits: &WalkLimits) -> Result<Records<'a>, RecordError> {
+pub fn records<'a>(
+    batch: &BatchView<'a>,
+    limits: &WalkLimits,
+) -> Result<RecordIter<'a>, RecordError> {
     let header = batch.header();
     let walk = Walk {
         claimed: header.records_count,
@@ -102,10 +105,10 @@ pub fn records<'a>(batch: &BatchView<'a>, limits: &WalkLimits) -> Result<Records
         TimestampType::LogAppendTime => Some(header.max_timestamp),
     };
     let base_offset = header.base_offset;
-    Ok(Records { walk, base_offset, append_time, source, index: 0, done: false })
+    Ok(RecordIter { walk, base_offset, append_time, source, index: 0, done: false })
 }
 
-impl<'a> Records<'a> {
+impl<'a> RecordIter<'a> {
     /// The next record, `None` at the proper end.
     fn read(&mut self) -> Result<Option<Record<'a>>, Fault> {
         if i64::from(self.index) < i64::from(self.walk.claimed) {
@@ -124,7 +127,7 @@ impl<'a> Records<'a> {
     }
 }
 
-impl<'a> Iterator for Records<'a> {
+impl<'a> Iterator for RecordIter<'a> {
     type Item = Result<Record<'a>, RecordError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -153,7 +156,7 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-impl std::iter::FusedIterator for Records<'_> {}
+impl std::iter::FusedIterator for RecordIter<'_> {}
 
 /// Reads one record; its offset is still the delta.
 fn read_record<'a>(

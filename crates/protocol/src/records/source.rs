@@ -40,6 +40,8 @@ pub(super) trait Source<'a> {
     fn take(&mut self, count: usize) -> Result<Cow<'a, [u8]>, Fault>;
     /// Bytes read and passed over.
     fn position(&self) -> u64;
+    /// The next bytes that lie in memory one after the other; perhaps none.
+    fn contiguous(&self) -> &[u8];
     /// Whether no byte is left.
     fn is_at_end(&mut self) -> Result<bool, Fault>;
 
@@ -119,6 +121,11 @@ impl<'a> Source<'a> for SliceSource<'a> {
         self.at as u64
     }
 
+    #[inline]
+    fn contiguous(&self) -> &[u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
     fn is_at_end(&mut self) -> Result<bool, Fault> {
         Ok(self.at == self.bytes.len())
     }
@@ -148,10 +155,6 @@ impl<'a> InflateSource<'a> {
         }
         if self.inflater.chunk().is_empty() { Err(Fault::End) } else { Ok(()) }
     }
-
-    fn left_in_chunk(&self) -> &[u8] {
-        self.inflater.chunk().get(self.at..).unwrap_or_default()
-    }
 }
 
 impl<'a> Source<'a> for InflateSource<'a> {
@@ -168,7 +171,7 @@ impl<'a> Source<'a> for InflateSource<'a> {
 
     fn skip(&mut self, mut count: usize) -> Result<(), Fault> {
         loop {
-            let left = self.left_in_chunk().len();
+            let left = self.contiguous().len();
             if count <= left {
                 self.at += count;
                 return Ok(());
@@ -179,9 +182,9 @@ impl<'a> Source<'a> for InflateSource<'a> {
     }
 
     fn take(&mut self, count: usize) -> Result<Cow<'a, [u8]>, Fault> {
-        let mut out = Vec::with_capacity(count.min(self.left_in_chunk().len()));
+        let mut out = Vec::with_capacity(count.min(self.contiguous().len()));
         loop {
-            let left = self.left_in_chunk();
+            let left = self.contiguous();
             let part = left.get(..count - out.len()).unwrap_or(left);
             out.extend_from_slice(part);
             self.at += part.len();
@@ -192,12 +195,17 @@ impl<'a> Source<'a> for InflateSource<'a> {
         }
     }
 
+    #[inline]
+    fn contiguous(&self) -> &[u8] {
+        self.inflater.chunk().get(self.at..).unwrap_or_default()
+    }
+
     fn position(&self) -> u64 {
-        self.inflater.inflated() - self.left_in_chunk().len() as u64
+        self.inflater.inflated() - self.contiguous().len() as u64
     }
 
     fn is_at_end(&mut self) -> Result<bool, Fault> {
-        if !self.left_in_chunk().is_empty() {
+        if !self.contiguous().is_empty() {
             return Ok(false);
         }
         match self.refill() {

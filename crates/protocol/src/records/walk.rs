@@ -3,6 +3,7 @@
 use super::header::{BatchError, Compression};
 use super::inflate::{InflateError, Inflater};
 use super::source::{Fault, InflateSource, SliceSource, Source};
+use super::varint::unzigzag;
 use super::view::BatchView;
 use crate::ids::Timestamp;
 
@@ -150,6 +151,51 @@ pub(super) struct RecordStart {
     pub(super) offset_delta: i32,
 }
 
+/// A record as [`quick`] reads it.
+struct Quick {
+    timestamp_delta: i64,
+    offset_delta: i32,
+    key_len: Option<u32>,
+    value_len: Option<u32>,
+}
+
+/// Reads the usual record: all of it in `bytes`, no headers, no varint of more than 3 bytes. Returns
+/// it with its length, `None` for any other record, good or bad. Twice as fast as part by part.
+#[inline]
+fn quick(bytes: &[u8]) -> Option<(Quick, usize)> {
+    let (len, at) = quick_varint(bytes, 0)?;
+    let end = at + usize::try_from(len).ok()?;
+    let (timestamp_delta, at) = quick_varint(bytes, at + 1)?;
+    let (offset_delta, at) = quick_varint(bytes, at)?;
+    let (key_len, at) = quick_varint(bytes, at)?;
+    let (key_len, below_null) = (u32::try_from(key_len).ok(), key_len < -1);
+    let (value_len, at) = quick_varint(bytes, at + key_len.unwrap_or(0) as usize)?;
+    let below_null = below_null || value_len < -1;
+    let value_len = u32::try_from(value_len).ok();
+    let at = at + value_len.unwrap_or(0) as usize;
+    // The last byte is the header count.
+    if below_null || at + 1 != end || *bytes.get(at)? != 0 {
+        return None;
+    }
+    let timestamp_delta = i64::from(timestamp_delta);
+    Some((Quick { timestamp_delta, offset_delta, key_len, value_len }, end))
+}
+
+/// The varint of up to 3 bytes at `at`, and where it ends. Wants a byte more than it takes.
+#[inline]
+fn quick_varint(bytes: &[u8], at: usize) -> Option<(i32, usize)> {
+    let word = u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?);
+    if word & 0x80 == 0 {
+        Some((unzigzag(word & 0x7f), at + 1))
+    } else if word & 0x8000 == 0 {
+        Some((unzigzag(word & 0x7f | word >> 1 & 0x3f80), at + 2))
+    } else if word & 0x0080_0000 == 0 {
+        Some((unzigzag(word & 0x7f | word >> 1 & 0x3f80 | word >> 2 & 0x1f_c000), at + 3))
+    } else {
+        None
+    }
+}
+
 /// Reads a record up to its key length.
 #[inline]
 pub(super) fn record_start<'a>(source: &mut impl Source<'a>) -> Result<RecordStart, Fault> {
@@ -226,7 +272,7 @@ impl Walk {
             inflated_bytes: 0,
         };
         for index in 0..count {
-            let facts = self.one(source, index).map_err(|fault| (fault, index))?;
+            let facts = self.next(source, index).map_err(|fault| (fault, index))?;
             summary.add(&facts);
             see(&facts);
         }
@@ -240,7 +286,25 @@ impl Walk {
         }
     }
 
+    /// The next record: [`quick`] reads the usual ones, the rest are read part by part.
     #[inline]
+    fn next<'a>(&self, source: &mut impl Source<'a>, index: u32) -> Result<RecordFacts, Fault> {
+        let Some((record, len)) = quick(source.contiguous()) else {
+            return self.one(source, index);
+        };
+        source.skip(len)?;
+        let timestamp = Timestamp(self.base_timestamp.0.wrapping_add(record.timestamp_delta));
+        Ok(RecordFacts {
+            index,
+            offset_delta: record.offset_delta,
+            timestamp,
+            key_len: record.key_len,
+            value_len: record.value_len,
+            headers: 0,
+        })
+    }
+
+    #[inline(never)]
     fn one<'a>(&self, source: &mut impl Source<'a>, index: u32) -> Result<RecordFacts, Fault> {
         let start = record_start(source)?;
         let key_len = nullable_len(source, start.end, Fault::KeyLength)?;

@@ -8,6 +8,7 @@
 
 use std::fmt::Debug;
 use std::io::Read;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use flate2::read::GzDecoder;
@@ -29,6 +30,7 @@ pub(crate) struct Vector {
 /// A message without its type.
 pub(crate) struct Codec {
     pub(crate) name: &'static str,
+    pub(crate) versions: RangeInclusive<i16>,
     /// Decodes and encodes again.
     pub(crate) round_trip: fn(Bytes, i16) -> Result<Result<Bytes, EncodeError>, DecodeError>,
     /// Decodes, and forgets.
@@ -49,7 +51,7 @@ fn decode<M: Message + Debug>(bytes: Bytes, version: i16) -> Result<(), DecodeEr
 
 macro_rules! codecs {
     ($($name:ident),*) => {
-        &[$(Codec { name: <$name>::NAME, round_trip: round_trip::<$name>, decode: decode::<$name> },)*]
+        &[$(Codec { name: <$name>::NAME, versions: <$name>::VERSIONS, round_trip: round_trip::<$name>, decode: decode::<$name> },)*]
     };
 }
 
@@ -57,6 +59,26 @@ const CODECS: &[Codec] = every_message!(codecs);
 
 pub(crate) fn codec_of(name: &str) -> &'static Codec {
     CODECS.iter().find(|codec| codec.name == name).unwrap_or_else(|| panic!("no message {name}"))
+}
+
+/// Seeded numbers (xorshift64*), the same in every run.
+pub(crate) struct Numbers(u64);
+
+impl Numbers {
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit
+    }
+}
+
+pub(crate) fn codecs() -> &'static [Codec] {
+    CODECS
 }
 
 pub(crate) fn vectors() -> Vec<Vector> {
