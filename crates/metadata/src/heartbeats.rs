@@ -12,6 +12,8 @@ struct Beat {
     epoch: i64,
     at: Monotonic,
     offset: Offset,
+    /// Since this controller became active.
+    heard: bool,
     /// While shutting down: everything the other brokers must have seen first.
     leaves_at: Option<Offset>,
 }
@@ -26,13 +28,16 @@ impl Heartbeats {
         self.0.clear();
         for broker in image.brokers() {
             self.touch(broker.id, broker.epoch, now, Offset::NONE);
+            if let Some(beat) = self.0.get_mut(&broker.id) {
+                beat.heard = false;
+            }
         }
     }
 
     pub(crate) fn touch(&mut self, id: BrokerId, epoch: i64, at: Monotonic, offset: Offset) {
         let known = self.0.get(&id).filter(|beat| beat.epoch == epoch);
         let leaves_at = known.and_then(|beat| beat.leaves_at);
-        self.0.insert(id, Beat { epoch, at, offset, leaves_at });
+        self.0.insert(id, Beat { epoch, at, offset, heard: true, leaves_at });
     }
 
     pub(crate) fn forget(&mut self, id: BrokerId) {
@@ -56,6 +61,11 @@ impl Heartbeats {
     /// Whether the broker was heard from within `timeout`.
     pub(crate) fn is_live(&self, id: BrokerId, now: Monotonic, timeout: Duration) -> bool {
         self.0.get(&id).is_some_and(|beat| now.since(beat.at) < timeout)
+    }
+
+    /// Whether the broker was heard from since this controller became active.
+    pub(crate) fn was_heard(&self, id: BrokerId) -> bool {
+        self.0.get(&id).is_some_and(|beat| beat.heard)
     }
 
     /// Unfenced brokers that were not heard from within `timeout`.

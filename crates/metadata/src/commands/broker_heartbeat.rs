@@ -72,7 +72,7 @@ fn next_state(
             let caught_up = request.current_metadata_offset >= broker.epoch;
             if caught_up && !request.want_fence { State::Unfenced } else { State::Fenced }
         }
-        State::Unfenced if leaves && !request.want_fence && others(env, broker.id) => {
+        State::Unfenced if leaves && !request.want_fence => {
             if shutdown::leads(env, broker.id) {
                 State::Leaving
             } else {
@@ -90,65 +90,63 @@ fn next_state(
     }
 }
 
-/// Whether there is anybody who could take over.
-fn others(env: &Env<'_, '_>, id: BrokerId) -> bool {
-    env.image.brokers().any(|broker| broker.id != id && broker.is_active())
-}
-
+/// In the order in which Kafka writes them: who is fenced first loses its partitions, who is
+/// unfenced first is unfenced; directories come last.
 fn records(
     request: &BrokerHeartbeatRequest,
     broker: &BrokerRegistration,
     next: State,
     env: &Env<'_, '_>,
 ) -> Vec<VersionedRecord> {
-    let (mut fenced, mut shutting_down) = (0, 0);
-    let mut partitions = Vec::new();
+    let mut records = Vec::new();
     match (current_state(broker), next) {
         (State::Fenced, State::Unfenced) => {
-            fenced = -1;
-            partitions = partitions_with(env, broker.id);
+            records.push(change(broker, |record| record.fenced = -1));
+            records.append(&mut partitions_with(env, broker.id));
         }
-        (State::Unfenced, State::Fenced) | (State::Leaving, State::Gone) => {
-            fenced = 1;
-            partitions = partitions_without(env, broker.id, Kind::Clean);
+        (State::Unfenced | State::Leaving, State::Fenced | State::Gone) => {
+            records = partitions_without(env, broker.id, Kind::Clean);
+            records.push(shutdown::fence_record(broker));
         }
         (State::Unfenced, State::Leaving) => {
-            shutting_down = 1;
-            partitions = partitions_without(env, broker.id, Kind::Clean);
-        }
-        (State::Unfenced, State::Gone) => {
-            (fenced, shutting_down) = (1, 1);
-            partitions = partitions_without(env, broker.id, Kind::Clean);
+            records.push(change(broker, |record| record.in_controlled_shutdown = 1));
+            records.append(&mut partitions_without(env, broker.id, Kind::Clean));
         }
         _ => {}
     }
     let version = env.image.metadata_version();
     let log_dirs = online_dirs(request, broker).filter(|_| version.has_directories());
-    let cordoned = request.cordoned_log_dirs.clone().filter(|dirs| {
-        let known = broker.cordoned_dirs.as_deref().unwrap_or_default();
-        version.has_cordoned_dirs() && dirs.as_slice() != known
-    });
-    // The lowest version that carries what is set.
-    let version = match (shutting_down, &log_dirs, &cordoned) {
-        (_, _, Some(_)) => 3,
-        (_, Some(_), None) => 2,
-        (1.., None, None) => 1,
-        _ => 0,
-    };
-    let changes = fenced != 0 || version > 0;
-    let record = BrokerRegistrationChangeRecord {
+    let cordoned = request
+        .cordoned_log_dirs
+        .clone()
+        .filter(|dirs| version.has_cordoned_dirs() && broker.cordoned_dirs.as_ref() != Some(dirs));
+    if log_dirs.is_some() || cordoned.is_some() {
+        records.push(change(broker, |record| {
+            record.log_dirs = log_dirs.unwrap_or_default();
+            record.cordoned_log_dirs = cordoned;
+        }));
+    }
+    records
+}
+
+/// A change of the registration, in the lowest version that carries what is set.
+fn change(
+    broker: &BrokerRegistration,
+    set: impl FnOnce(&mut BrokerRegistrationChangeRecord),
+) -> VersionedRecord {
+    let mut record = BrokerRegistrationChangeRecord {
         broker_id: broker.id.0,
         broker_epoch: broker.epoch,
-        fenced,
-        in_controlled_shutdown: shutting_down,
-        log_dirs: log_dirs.unwrap_or_default(),
-        cordoned_log_dirs: cordoned,
         ..Default::default()
     };
-    let mut records: Vec<_> =
-        changes.then(|| VersionedRecord::new(record, version)).into_iter().collect();
-    records.append(&mut partitions);
-    records
+    set(&mut record);
+    let version = match &record {
+        record if record.cordoned_log_dirs.is_some() => 3,
+        record if !record.log_dirs.is_empty() => 2,
+        record if record.in_controlled_shutdown != 0 => 1,
+        _ => 0,
+    };
+    VersionedRecord::new(record, version)
 }
 
 /// The directories that are left if one more failed. All gone: the broker stops by itself.

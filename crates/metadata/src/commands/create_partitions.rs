@@ -31,8 +31,11 @@ impl Run for CreatePartitionsRequest {
                 let left = NEW_PARTITIONS_MAX.saturating_sub(records.len());
                 add(env, topic, left)
             };
-            let mut result =
-                CreatePartitionsTopicResult { name: topic.name.clone(), ..Default::default() };
+            let mut result = CreatePartitionsTopicResult {
+                name: topic.name.clone(),
+                error_message: None,
+                ..Default::default()
+            };
             match added {
                 Ok(mut added) => records.append(&mut added),
                 Err(error) => {

@@ -139,6 +139,7 @@ fn create(env: &mut Env<'_, '_>, topic: &CreatableTopic) -> Result<Created, ApiE
     };
     let result = CreatableTopicResult {
         name: topic.name.clone(),
+        error_message: None,
         topic_id: id,
         num_partitions: i32::try_from(count).unwrap_or(i32::MAX),
         replication_factor: i16::try_from(factor).unwrap_or(i16::MAX),

@@ -43,6 +43,7 @@ impl Run for DeleteTopicsRequest {
                     records.push(VersionedRecord::v0(record));
                     responses.push(DeletableTopicResult {
                         name: Some(text(&topic.name)),
+                        error_message: None,
                         topic_id: topic.id,
                         ..Default::default()
                     });

@@ -39,7 +39,7 @@ fn fence_stale(env: &mut Env<'_, '_>) -> Vec<VersionedRecord> {
     let Some(broker) = stale.first().and_then(|id| env.image.broker(*id)) else {
         return Vec::new();
     };
-    let mut records = vec![shutdown::fence_record(broker)];
-    records.extend(shutdown::partitions_without(env, broker.id, shutdown::Kind::Clean));
+    let mut records = shutdown::partitions_without(env, broker.id, shutdown::Kind::Clean);
+    records.push(shutdown::fence_record(broker));
     records
 }

@@ -60,8 +60,11 @@ fn check(request: &BrokerRegistrationRequest, env: &Env<'_, '_>) -> Result<(), E
     }
     let id = BrokerId(request.broker_id);
     if let Some(known) = env.image.broker(id) {
+        // This node's own broker lives in this process: an incarnation that was not heard from since
+        // the controller started is of an earlier process, and its session need not run out first.
+        let dead = id == env.config.node_id && !env.beats.was_heard(id);
         let live = env.beats.is_live(id, env.ctx.now.monotonic, env.config.session_timeout);
-        if live && known.is_active() && known.incarnation != request.incarnation_id {
+        if live && !dead && known.is_active() && known.incarnation != request.incarnation_id {
             return Err(ErrorCode::DuplicateBrokerRegistration);
         }
     }

@@ -31,6 +31,6 @@ impl Run for UnregisterBrokerRequest {
             ..Default::default()
         }));
         env.beats.forget(id);
-        (records, UnregisterBrokerResponse::default())
+        (records, UnregisterBrokerResponse { error_message: None, ..Default::default() })
     }
 }
