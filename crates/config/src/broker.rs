@@ -141,7 +141,7 @@ impl BrokerConfig {
 
     /// The same file with other dynamic settings: those of all brokers, and those of this one. A
     /// setting that cannot be used is left out with a warning, so that a node always comes up.
-    pub fn with_dynamic(&self, cluster: Settings, broker: Settings) -> (Self, Vec<Warning>) {
+    pub fn with_dynamic(&self, cluster: &Settings, broker: &Settings) -> (Self, Vec<Warning>) {
         let mut warnings = Vec::new();
         let mut usable = |settings: &Settings, per_broker: bool| {
             let mut kept = Settings::new();
@@ -153,7 +153,7 @@ impl BrokerConfig {
             }
             kept
         };
-        let (use_cluster, use_broker) = (usable(&cluster, false), usable(&broker, true));
+        let (use_cluster, use_broker) = (usable(cluster, false), usable(broker, true));
         let value = |(row, old): (&'static KeyDef, &Value)| {
             let text = use_broker.get(row.name).or_else(|| use_cluster.get(row.name));
             let text = text.or_else(|| self.file.get(row.name));
@@ -164,13 +164,14 @@ impl BrokerConfig {
         };
         let values: Vec<Value> = Kind::Broker.keys().zip(&self.values).map(value).collect();
         let mut merged = self.file.clone();
-        merged.extend(use_cluster);
-        merged.extend(use_broker);
+        merged.extend(use_cluster.clone());
+        merged.extend(use_broker.clone());
         let network = network(&merged, &values).unwrap_or_else(|problem| {
             warnings.push(Warning(format!("the listeners stay as they are: {problem}")));
             self.network.clone()
         });
-        (Self { file: self.file.clone(), cluster, broker, values, network }, warnings)
+        let file = self.file.clone();
+        (Self { file, cluster: use_cluster, broker: use_broker, values, network }, warnings)
     }
 
     /// The effective value of a key.

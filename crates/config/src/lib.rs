@@ -16,13 +16,15 @@ pub mod keys;
 mod listener;
 mod network;
 pub mod properties;
+mod quota;
 mod reference;
 mod safety;
 mod topic;
 mod value;
 
 pub use alter::{
-    BrokerLayer, Change, Delta, Operation, apply, apply_broker, for_new_topic, replace, validate,
+    BrokerLayer, Change, Delta, Operation, apply, apply_broker, check_eligible_leaders,
+    for_new_topic, replace, validate,
 };
 pub use broker::{BrokerConfig, PACKAGED, Settings, Source, parse_override};
 pub use client_metrics::{ClientMetricsConfig, SELECTORS};
@@ -36,6 +38,7 @@ pub use group::{GroupConfig, GroupTimes, OffsetReset, validate_group};
 pub use key::{Key, KeyType};
 pub use keys::Kind;
 pub use listener::{Listener, SecurityProtocol, Server, Voter};
+pub use quota::QuotaEntity;
 pub use reference::reference_markdown;
 pub use safety::{Feature, IMPLEMENTED, refuse_unsafe};
 pub use topic::{CompressionType, ThrottledReplicas, TimestampType, TopicConfig, validate_topic};

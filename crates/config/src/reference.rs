@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::def::{Default, KeyDef};
 use crate::keys::{AREAS, Kind};
+use crate::quota::QuotaEntity;
 
 const HEAD: &str = "# Configuration keys
 
@@ -29,6 +30,8 @@ pub fn reference_markdown() -> String {
     ] {
         table(&mut page, title, kind.keys());
     }
+    table(&mut page, "Quotas of users and clients", QuotaEntity::UserOrClient.keys().iter());
+    table(&mut page, "Quotas of addresses", QuotaEntity::Ip.keys().iter());
     page
 }
 
