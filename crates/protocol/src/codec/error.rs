@@ -116,6 +116,9 @@ pub enum EncodeErrorKind {
     /// More elements or bytes than a length on the wire can say.
     #[error("a length of {0} does not fit in 31 bits")]
     TooLong(usize),
+    /// Records kept elsewhere, where plain bytes are wanted.
+    #[error("{0} splices of external records cannot become plain bytes; use `encode`")]
+    ExternalRecords(usize),
     /// A version that the message does not have.
     #[error("the message has versions {min} to {max}")]
     UnsupportedVersion {

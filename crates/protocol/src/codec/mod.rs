@@ -98,10 +98,13 @@ pub fn encode<M: Message>(message: &M, version: i16) -> Result<Encoded, EncodeEr
 /// Encodes a message without external records.
 ///
 /// # Errors
-/// The message has no form in this version.
+/// The message has no form in this version, or holds external records.
 pub fn encode_to_bytes<M: Message>(message: &M, version: i16) -> Result<Bytes, EncodeError> {
     let encoded = encode(message, version)?;
-    debug_assert!(encoded.splices.is_empty(), "{} has external records", M::NAME);
+    if !encoded.splices.is_empty() {
+        let kind = EncodeErrorKind::ExternalRecords(encoded.splices.len());
+        return Err(EncodeError { message: M::NAME, field: "(records)", version, kind });
+    }
     Ok(encoded.bytes)
 }
 
