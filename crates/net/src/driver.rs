@@ -27,6 +27,11 @@ use crate::wake::Waker;
 
 /// Bytes received or sent in one poll, before other connections get their turn.
 const POLL_BYTES: usize = 2 << 20;
+/// Rounds of handing over, writing and reading in one poll. A round of small frames is at most one
+/// outbox of answers (32 or 64) or one read buffer of unanswered ones.
+const POLL_ROUNDS: usize = 16;
+/// The shortest timer. A protocol side that forgets to move a deadline does not spin.
+const TIMER_MIN: Duration = Duration::from_millis(1);
 
 /// What the connections of a listener share.
 pub(crate) struct Shared {
@@ -134,7 +139,7 @@ impl Driver {
         now: Instant,
         (received, written): (&mut usize, &mut Written),
     ) -> Result<Waits, CloseReason> {
-        loop {
+        for _ in 0..POLL_ROUNDS {
             let stopped = self.hand_over(cx, now)?;
             match self.outbox.poll_write(cx, &self.stream, (POLL_BYTES, written)) {
                 Poll::Ready(result) => result?,
@@ -158,8 +163,7 @@ impl Driver {
                 return Err(CloseReason::Peer);
             }
             if *received >= POLL_BYTES {
-                cx.waker().wake_by_ref();
-                return Ok(Waits::Us);
+                break;
             }
             match self.inbox.poll_fill(cx, &mut self.stream) {
                 Poll::Ready(Ok(0)) => self.ended = true,
@@ -168,6 +172,9 @@ impl Driver {
                 Poll::Pending => return Ok(Waits::Bytes),
             }
         }
+        // There is more to do, after others had their turn.
+        cx.waker().wake_by_ref();
+        Ok(Waits::Us)
     }
 
     /// Hands over frames already received and collects answers.
@@ -251,9 +258,9 @@ impl Driver {
     }
 
     /// Sees to it that the task is woken at `next`, perhaps also earlier.
-    fn arm(&mut self, cx: &mut Context<'_>, next: Option<Instant>) {
+    fn arm(&mut self, cx: &mut Context<'_>, next: Option<Instant>, now: Instant) {
         let Some(next) = next else { return };
-        let next = tokio::time::Instant::from_std(next);
+        let next = tokio::time::Instant::from_std(next.max(now + TIMER_MIN));
         let timer = match &mut self.timer {
             Some(timer) => {
                 // A timer that fires too early is cheaper than one that is moved at every request.
@@ -321,7 +328,7 @@ impl Future for Driver {
         let next = this.work(cx, now).and_then(|waits| this.check_deadlines(waits, now));
         match next {
             Ok(next) => {
-                this.arm(cx, next);
+                this.arm(cx, next, now);
                 Poll::Pending
             }
             Err(reason) => {

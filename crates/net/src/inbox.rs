@@ -39,7 +39,8 @@ pub(crate) struct Inbox {
     buf: BytesMut,
     /// Size of the allocation behind `buf`, about.
     allocated: usize,
-    /// How much to ask the socket for when no frame has begun.
+    /// How much to ask the socket for when no frame has begun: [`HEAD`] after a large frame, 0 at
+    /// first (the smallest buffer).
     read_bytes: usize,
     /// Size of the frame that has begun.
     frame: Option<usize>,
@@ -114,7 +115,6 @@ impl Inbox {
             ready!(stream.poll_read_ready(cx))?;
         }
         let limit = self.make_room();
-        let before = self.buf.len();
         match poll_read(cx, stream, &mut self.buf, limit) {
             Poll::Pending => {
                 if self.frame.is_none() && self.buf.is_empty() {
@@ -124,7 +124,7 @@ impl Inbox {
                 Poll::Pending
             }
             Poll::Ready(Ok(count)) => {
-                self.adapt(count, limit, before);
+                self.adapt(count, limit);
                 Poll::Ready(Ok(count))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -177,11 +177,10 @@ impl Inbox {
                 self.spare()
             }
             None => {
-                let want = self.read_bytes.max(HEAD);
                 if self.spare() < HEAD {
-                    self.reallocate(if want == HEAD { READ_BYTES_MIN } else { want });
+                    self.reallocate(self.read_bytes.max(READ_BYTES_MIN));
                 }
-                if want == HEAD { HEAD.min(self.spare()) } else { self.spare() }
+                if self.read_bytes == HEAD { HEAD.min(self.spare()) } else { self.spare() }
             }
         }
     }
@@ -204,14 +203,14 @@ impl Inbox {
     }
 
     /// Fits the read buffer to what arrives at once.
-    fn adapt(&mut self, count: usize, limit: usize, before: usize) {
-        if self.read_bytes == HEAD && self.frame.is_some() {
+    fn adapt(&mut self, count: usize, limit: usize) {
+        if self.read_bytes == HEAD {
             return;
         }
-        if count == limit && limit >= READ_BYTES_MIN.saturating_sub(before) {
+        if count == limit {
             self.read_bytes = (limit * 4).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         } else if count < self.read_bytes / 8 && self.read_bytes > READ_BYTES_MIN {
-            self.read_bytes /= 2;
+            self.read_bytes = (self.read_bytes / 2).max(READ_BYTES_MIN);
         }
     }
 }
