@@ -144,8 +144,8 @@ pub fn apply_broker(
     };
     let other = other.cloned().unwrap_or_default();
     let candidate = match layer {
-        BrokerLayer::OneBroker => current.with_dynamic(&other, &after),
-        BrokerLayer::AllBrokers => current.with_dynamic(&after, &other),
+        BrokerLayer::OneBroker => current.with_dynamic(other, after.clone()),
+        BrokerLayer::AllBrokers => current.with_dynamic(after.clone(), other),
     };
     let (candidate, warnings) = candidate;
     if let Some(problem) = warnings.into_iter().find(|w| w.0.starts_with("the listeners")) {
@@ -171,29 +171,6 @@ pub enum BrokerLayer {
     OneBroker,
     /// The default of all brokers: the resource with an empty name.
     AllBrokers,
-}
-
-/// Refuses changes that would make the recorded eligible leader replicas wrong; to be called while
-/// that feature is on (KIP-966).
-///
-/// # Errors
-/// `InvalidConfig` for `min.insync.replicas` of one broker, and for removing that of all brokers.
-pub fn check_eligible_leaders(
-    layer: BrokerLayer,
-    changes: &[Change<'_>],
-) -> Result<(), AlterError> {
-    let refused = |change: &&Change<'_>| {
-        change.name == "min.insync.replicas"
-            && (layer == BrokerLayer::OneBroker || change.operation == Operation::Delete)
-    };
-    match changes.iter().find(refused) {
-        Some(_) => Err(AlterError::InvalidConfig(
-            "min.insync.replicas can be set for all brokers only, and not removed, while \
-             eligible leader replicas are tracked"
-                .to_owned(),
-        )),
-        None => Ok(()),
-    }
 }
 
 fn changed(
@@ -431,23 +408,9 @@ mod tests {
     }
 
     #[test]
-    fn min_insync_replicas_are_kept_cluster_wide_while_eligible_leaders_are_tracked() {
-        use BrokerLayer::{AllBrokers, OneBroker};
-        let key = "min.insync.replicas";
-        for (layer, change, accepted) in [
-            (OneBroker, change(key, Operation::Set, Some("2")), false),
-            (AllBrokers, change(key, Operation::Set, Some("2")), true),
-            (AllBrokers, change(key, Operation::Delete, None), false),
-            (OneBroker, change("log.roll.ms", Operation::Set, Some("2")), true),
-        ] {
-            assert_eq!(check_eligible_leaders(layer, &[change]).is_ok(), accepted, "{change:?}");
-        }
-    }
-
-    #[test]
     fn setting_the_same_broker_value_again_is_written_again() {
         let layer = settings(&[("log.cleaner.threads", "2")]);
-        let (current, _) = broker().with_dynamic(&Settings::new(), &layer);
+        let (current, _) = broker().with_dynamic(Settings::new(), layer);
         let set = [change("log.cleaner.threads", Operation::Set, Some("2"))];
         let got = apply_broker(BrokerLayer::OneBroker, &set, &current).unwrap();
         assert_eq!(got, [("log.cleaner.threads".to_owned(), Some("2".to_owned()))]);

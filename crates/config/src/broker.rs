@@ -141,17 +141,16 @@ impl BrokerConfig {
 
     /// The same file with other dynamic settings: those of all brokers, and those of this one. A
     /// setting that cannot be used is left out with a warning, so that a node always comes up.
-    pub fn with_dynamic(&self, cluster: &Settings, broker: &Settings) -> (Self, Vec<Warning>) {
+    pub fn with_dynamic(&self, cluster: Settings, broker: Settings) -> (Self, Vec<Warning>) {
         let mut warnings = Vec::new();
-        let mut usable = |settings: &Settings, per_broker: bool| {
-            let mut kept = Settings::new();
-            for (name, text) in settings {
-                match dynamic_problem(name, text, per_broker) {
-                    None => drop(kept.insert(name.clone(), text.clone())),
-                    Some(problem) => warnings.push(Warning(problem)),
-                }
-            }
-            kept
+        let mut usable = |mut settings: Settings, per_broker: bool| {
+            settings.retain(|name, text| {
+                let problem = dynamic_problem(name, text, per_broker).map(Warning);
+                let fine = problem.is_none();
+                warnings.extend(problem);
+                fine
+            });
+            settings
         };
         let (use_cluster, use_broker) = (usable(cluster, false), usable(broker, true));
         let value = |(row, old): (&'static KeyDef, &Value)| {

@@ -244,7 +244,7 @@ mod tests {
             ],
         )
         .unwrap();
-        let (config, warnings) = config.with_dynamic(&settings(cluster), &settings(own));
+        let (config, warnings) = config.with_dynamic(settings(cluster), settings(own));
         assert_eq!(warnings, []);
         config
     }

@@ -23,8 +23,7 @@ mod topic;
 mod value;
 
 pub use alter::{
-    BrokerLayer, Change, Delta, Operation, apply, apply_broker, check_eligible_leaders,
-    for_new_topic, replace, validate,
+    BrokerLayer, Change, Delta, Operation, apply, apply_broker, for_new_topic, replace, validate,
 };
 pub use broker::{BrokerConfig, PACKAGED, Settings, Source, parse_override};
 pub use client_metrics::{ClientMetricsConfig, SELECTORS};

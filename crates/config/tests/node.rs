@@ -176,14 +176,14 @@ fn listeners_that_kafka_accepts_are_accepted() {
 fn dynamic_settings_win_one_broker_over_all_over_the_file() {
     let config = load("log.retention.ms=1\nlog.segment.bytes=2000000").unwrap();
     let (config, warnings) = config.with_dynamic(
-        &settings(&[("log.retention.ms", "2"), ("log.segment.bytes", "3000000")]),
-        &settings(&[("log.retention.ms", "3"), ("plugin.key", "x")]),
+        settings(&[("log.retention.ms", "2"), ("log.segment.bytes", "3000000")]),
+        settings(&[("log.retention.ms", "3"), ("plugin.key", "x")]),
     );
     assert_eq!(warnings, []);
     assert_eq!(config.log_retention_ms(), 3);
     assert_eq!(config.get(keys::LOG_SEGMENT_BYTES), 3_000_000);
     assert_eq!(config.layer(Source::DynamicBroker).map(Settings::len), Some(2));
-    let (config, _) = config.with_dynamic(&Settings::new(), &Settings::new());
+    let (config, _) = config.with_dynamic(Settings::new(), Settings::new());
     assert_eq!((config.log_retention_ms(), config.get(keys::LOG_SEGMENT_BYTES)), (1, 2_000_000));
 }
 
@@ -196,7 +196,7 @@ fn a_dynamic_setting_that_cannot_be_used_is_left_out_with_a_warning() {
         (&[], &[("listeners", "PLAINTEXT://h:1,PLAINTEXT://h:3,C://h:2")]),
     ] {
         let config = load("").unwrap();
-        let (after, warnings) = config.with_dynamic(&settings(cluster), &settings(own));
+        let (after, warnings) = config.with_dynamic(settings(cluster), settings(own));
         assert_eq!(warnings.len(), 1, "{cluster:?} {own:?}");
         assert_eq!(after.get(keys::LOG_SEGMENT_BYTES), 1 << 30);
         assert_eq!(after.node_id(), 1);
@@ -233,7 +233,7 @@ proptest! {
         let base = load("").unwrap();
         let _ = load(&format!("{}={value}", row.name));
         let one = settings(&[(row.name, value.as_str())]);
-        let (config, _) = base.with_dynamic(&one, &one);
+        let (config, _) = base.with_dynamic(one.clone(), one.clone());
         let _ = ottla_config::describe_broker(&config);
         let defaults = ottla_config::TopicConfig::defaults(&config);
         let _ = defaults.with(&one);
