@@ -211,6 +211,10 @@ impl GroupShard {
     }
 
     fn check_commit(&self, who: &Committer<'_>, api_version: i16) -> Result<(), ErrorCode> {
+        // OffsetCommit, unlike the rest, has always worked for the empty group id.
+        if who.transactional && who.group.is_empty() {
+            return Err(ErrorCode::InvalidGroupId);
+        }
         if self.foreign.contains(who.group) {
             return Err(ErrorCode::UnknownMemberId);
         }

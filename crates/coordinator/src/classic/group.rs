@@ -189,7 +189,7 @@ impl ClassicGroup {
             && request
                 .protocols
                 .iter()
-                .any(|p| self.supported.get(&*p.name) == Some(&self.members.len()))
+                .any(|p| self.supported.get(&*p.name).copied().unwrap_or(0) == self.members.len())
     }
 
     /// Checks that a request comes from a current member (KIP-345).

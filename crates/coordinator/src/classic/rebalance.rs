@@ -157,8 +157,9 @@ impl ClassicGroup {
 
     /// Gives a member its session timeout from now on.
     pub(crate) fn renew_session(&self, step: &mut Step<'_>, id: &str) {
-        if let Some(member) = self.members.get(id) {
-            step.set_timer(self.session_timer(id), member.session_ms);
+        if let Some((id, member)) = self.members.get_key_value(id) {
+            let timer = Timer::Session { group: self.id.clone(), member: id.clone() };
+            step.set_timer(timer, member.session_ms);
         }
     }
 
