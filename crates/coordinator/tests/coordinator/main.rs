@@ -1,0 +1,13 @@
+//! A group shard with its log, driven from outside: scripts, tables, and a seeded simulation.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops where it goes wrong"
+)]
+
+mod log_bytes;
+mod node;
+mod scripts;
+mod simulation;

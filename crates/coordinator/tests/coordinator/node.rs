@@ -1,0 +1,162 @@
+//! A coordinator as its runtime sees it: one shard, the log partition under it, a clock.
+
+use std::collections::BTreeSet;
+
+use ottla_coordinator::{
+    Command, CommandContext, GroupConfig, GroupShard, LogRecord, Output, Response, Ticket,
+};
+use ottla_protocol::ErrorCode;
+use ottla_protocol::ids::{Monotonic, Now, Offset, ProducerId, Timestamp};
+
+/// A shard and its log. Everything appended is committed at once, unless `lags`.
+pub(crate) struct Node {
+    pub(crate) shard: GroupShard,
+    pub(crate) config: GroupConfig,
+    pub(crate) log: Vec<Entry>,
+    pub(crate) now: Now,
+    /// The next appends fail with these.
+    pub(crate) failures: Vec<ErrorCode>,
+    /// The high watermark moves only by [`Node::commit`]; a crash loses what is above it.
+    pub(crate) lags: bool,
+    committed: usize,
+    held: Vec<(Ticket, Response)>,
+    open: BTreeSet<Ticket>,
+    tickets: u64,
+    random: u128,
+}
+
+/// What the log holds.
+#[derive(Debug, Clone)]
+pub(crate) enum Entry {
+    Record(ProducerId, LogRecord),
+    Marker(ProducerId, bool),
+}
+
+/// The start of the wall clock.
+pub(crate) const WALL: i64 = 1_700_000_000_000;
+
+impl Node {
+    pub(crate) fn new(config: GroupConfig) -> Self {
+        let now = Now { monotonic: Monotonic(0), wall: Timestamp(WALL) };
+        let mut shard = GroupShard::new(config.clone());
+        let out = shard.loaded(now);
+        assert!(out.completions.is_empty() && out.records.is_empty());
+        Self {
+            shard,
+            config,
+            log: Vec::new(),
+            now,
+            failures: Vec::new(),
+            lags: false,
+            committed: 0,
+            held: Vec::new(),
+            open: BTreeSet::new(),
+            tickets: 0,
+            random: 0,
+        }
+    }
+
+    /// Hands a command in. The completions that follow are returned, of any command.
+    pub(crate) fn handle(
+        &mut self,
+        command: Command,
+        api_version: i16,
+    ) -> (Ticket, Vec<(Ticket, Response)>) {
+        self.tickets += 1;
+        self.random += 1;
+        let ticket = Ticket(self.tickets);
+        self.open.insert(ticket);
+        let ctx = CommandContext {
+            now: self.now,
+            client_id: "client".into(),
+            client_host: "/127.0.0.1".into(),
+            principal: "User:ANONYMOUS".into(),
+            api_version,
+            random: self.random,
+        };
+        let out = self.shard.handle(ticket, command, &ctx);
+        (ticket, self.settle(out))
+    }
+
+    /// Lets time pass, with every deadline on its way.
+    pub(crate) fn advance(&mut self, millis: u64) -> Vec<(Ticket, Response)> {
+        let target = self.now.monotonic.plus_millis(millis as i64);
+        let mut done = Vec::new();
+        while let Some(at) = self.shard.next_deadline().filter(|at| *at <= target) {
+            self.set_time(at.max(self.now.monotonic));
+            let out = self.shard.tick(self.now);
+            done.extend(self.settle(out));
+        }
+        self.set_time(target);
+        done
+    }
+
+    /// The coordinator goes and comes back from its log. Those that wait are told if it can.
+    pub(crate) fn reload(&mut self, crash: bool) -> Vec<(Ticket, Response)> {
+        let mut done = Vec::new();
+        if crash {
+            self.open.clear();
+            self.held.clear();
+            self.log.truncate(self.committed);
+        } else {
+            done = self.commit();
+            let out = self.shard.unload(self.now);
+            done.extend(self.settle(out));
+            assert!(self.open.is_empty(), "{:?} are never answered", self.open);
+        }
+        self.shard = GroupShard::new(self.config.clone());
+        for (offset, entry) in self.log.iter().enumerate() {
+            replay(&mut self.shard, entry, offset);
+        }
+        let out = self.shard.loaded(self.now);
+        done.extend(self.settle(out));
+        done
+    }
+
+    /// A transaction's marker arrives.
+    pub(crate) fn end_transaction(&mut self, producer: ProducerId, commit: bool) {
+        self.log.push(Entry::Marker(producer, commit));
+        self.shard.replay_end_marker(producer, commit);
+    }
+
+    pub(crate) fn is_open(&self, ticket: Ticket) -> bool {
+        self.open.contains(&ticket)
+    }
+
+    fn settle(&mut self, mut out: Output) -> Vec<(Ticket, Response)> {
+        while !out.records.is_empty() && !self.failures.is_empty() {
+            let error = self.failures.remove(0);
+            out = self.shard.append_failed(out, error, self.now);
+        }
+        let producer = out.producer.map_or(ProducerId::NONE, |(id, _)| id);
+        for record in out.records {
+            let entry = Entry::Record(producer, record);
+            replay(&mut self.shard, &entry, self.log.len());
+            self.log.push(entry);
+        }
+        for (ticket, _) in &out.completions {
+            assert!(self.open.remove(ticket), "{ticket:?} is completed twice or was never open");
+        }
+        self.held.extend(out.completions);
+        if self.lags { Vec::new() } else { self.commit() }
+    }
+
+    /// The high watermark moves to the log end; answers that waited for it are returned.
+    pub(crate) fn commit(&mut self) -> Vec<(Ticket, Response)> {
+        self.committed = self.log.len();
+        std::mem::take(&mut self.held)
+    }
+
+    fn set_time(&mut self, monotonic: Monotonic) {
+        self.now = Now { monotonic, wall: Timestamp(WALL + (monotonic.0 / 1000) as i64) };
+    }
+}
+
+fn replay(shard: &mut GroupShard, entry: &Entry, offset: usize) {
+    match entry {
+        Entry::Record(producer, record) => {
+            shard.replay(record, Offset(offset as i64), *producer).unwrap();
+        }
+        Entry::Marker(producer, commit) => shard.replay_end_marker(*producer, *commit),
+    }
+}
