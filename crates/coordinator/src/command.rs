@@ -235,7 +235,8 @@ impl Response {
             }
             Self::Heartbeat(r) => set(&mut r.error_code),
             Self::LeaveGroup(r) => {
-                *r = LeaveGroupResponse { error_code: code, ..Default::default() };
+                r.members.clear();
+                set(&mut r.error_code);
             }
             Self::OffsetCommit(r) => {
                 r.topics.iter_mut().flat_map(|t| &mut t.partitions).for_each(|p| {
@@ -256,7 +257,7 @@ impl Response {
                 set(&mut r.error_code);
             }
             Self::DescribeGroups(groups) => {
-                for group in groups {
+                for group in groups.iter_mut().filter(|group| group.error_code == 0) {
                     *group = crate::admin::undescribed(&group.group_id, code);
                 }
             }
@@ -308,4 +309,58 @@ pub(crate) fn detach(text: &ByteString) -> ByteString {
 /// See [`detach`].
 pub(crate) fn detach_bytes(bytes: &Bytes) -> Bytes {
     Bytes::copy_from_slice(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::messages::offset_commit_request::{
+        OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+    };
+
+    use super::*;
+
+    fn code_in(response: &Response) -> Option<i16> {
+        match response {
+            Response::JoinGroup(r) => Some(r.error_code),
+            Response::SyncGroup(r) => Some(r.error_code),
+            Response::Heartbeat(r) => Some(r.error_code),
+            Response::LeaveGroup(r) => Some(r.error_code),
+            Response::OffsetCommit(r) => Some(r.topics[0].partitions[0].error_code),
+            Response::TxnOffsetCommit(_) => None,
+            Response::OffsetFetch(r) => Some(r.error_code),
+            Response::OffsetDelete(r) => Some(r.error_code),
+            Response::DescribeGroups(groups) => Some(groups[0].error_code),
+            Response::ListGroups(_) => None,
+            Response::DeleteGroups(results) => Some(results[0].error_code),
+        }
+    }
+
+    #[test]
+    fn a_refusal_and_a_failure_say_why_in_every_answer() {
+        let topic = OffsetCommitRequestTopic {
+            partitions: vec![OffsetCommitRequestPartition::default()],
+            ..Default::default()
+        };
+        let commit = OffsetCommitRequest { topics: vec![topic], ..Default::default() };
+        for command in [
+            Command::JoinGroup(JoinGroupRequest::default()),
+            Command::SyncGroup(SyncGroupRequest::default()),
+            Command::Heartbeat(HeartbeatRequest::default()),
+            Command::LeaveGroup(LeaveGroupRequest::default()),
+            Command::OffsetCommit(commit),
+            Command::OffsetFetch { group: Default::default(), require_stable: false },
+            Command::OffsetDelete(OffsetDeleteRequest::default()),
+            Command::DescribeGroups(vec!["g".into()]),
+            Command::DeleteGroups(vec!["g".into()]),
+        ] {
+            let refused = command.refuse(ErrorCode::NotLeaderOrFollower);
+            assert_eq!(code_in(&refused), Some(16), "{command:?}");
+            let mut failed = command.refuse(ErrorCode::None);
+            assert_eq!(code_in(&failed), Some(0), "{command:?}");
+            failed.fail(ErrorCode::NotEnoughReplicas);
+            assert_eq!(code_in(&failed), Some(15), "{command:?}");
+            failed.fail(ErrorCode::MessageTooLarge);
+            assert_eq!(code_in(&failed), Some(15), "the first reason stays: {command:?}");
+        }
+    }
 }

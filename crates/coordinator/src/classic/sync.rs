@@ -27,7 +27,7 @@ impl ClassicGroup {
             GroupState::PreparingRebalance => {
                 step.refuse_sync(ticket, ErrorCode::RebalanceInProgress);
             }
-            GroupState::CompletingRebalance if step.is_full() => {
+            GroupState::CompletingRebalance if step.is_full() && !self.is_leader(id) => {
                 step.refuse_sync(ticket, ErrorCode::CoordinatorNotAvailable);
             }
             GroupState::CompletingRebalance => {
