@@ -242,6 +242,11 @@ impl Log {
             }
             active.seal(&self.home, &self.config)?;
         }
+        if self.unsynced.names.pending() {
+            // A segment must not outlive the one before it.
+            self.home.sync_dir()?;
+            self.unsynced.names.synced = self.unsynced.names.made;
+        }
         self.write_snapshot(base)?;
         let segment = Segment::create(&self.home, base, &self.config, now.wall)?;
         self.unsynced.names.change();

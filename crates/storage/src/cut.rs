@@ -41,8 +41,9 @@ impl DeleteWork {
 }
 
 impl Log {
-    /// Removes all records at or above `end`. A batch that contains it goes as a whole. What is left
-    /// is synced, so that the removed records cannot come back behind other ones.
+    /// Removes all records at or above `end`. A batch that contains it goes as a whole, and the log
+    /// then ends where that batch began. What is left is synced, so that the removed records cannot
+    /// come back behind other ones; the caller writes the recovery point before it appends again.
     ///
     /// # Errors
     /// What the disk says; any error but a full disk takes the log offline.
@@ -71,9 +72,12 @@ impl Log {
             // The names must be gone before anything is written where they would continue.
             self.home.sync_dir()?;
         }
+        let mut end = end;
         if let Some(segment) = self.segments.last_mut() {
-            truncate_segment(segment, &self.home, end)?;
+            end = truncate_segment(segment, &self.home, end)?;
         }
+        self.next_offset = end;
+        self.unsynced.flushed = self.unsynced.flushed.min(end);
         self.finish_truncation(end)
     }
 
@@ -257,13 +261,15 @@ impl Log {
     }
 }
 
-/// Cuts one segment and syncs what is left of it.
+/// Cuts one segment and syncs what is left of it. Returns the log end.
 fn truncate_segment(
     segment: &mut Segment,
     home: &crate::home::Home,
     end: Offset,
-) -> Result<(), StorageError> {
-    let size = segment.find(home, end)?.map_or(segment.size, |(position, _)| position);
+) -> Result<Offset, StorageError> {
+    let cut = segment.find(home, end)?;
+    let size = cut.map_or(segment.size, |(position, _)| position);
+    let end = cut.map_or(end, |(_, entry)| end.min(entry.base_offset));
     let path = home.path(segment.base, ext::LOG);
     let file = Arc::clone(segment.file(home)?);
     file.set_len(u64::from(size)).context("truncate", &path)?;
@@ -295,5 +301,5 @@ fn truncate_segment(
         segment.set_largest(None);
     }
     segment.forget_first_timestamp();
-    Ok(())
+    Ok(end)
 }

@@ -227,10 +227,19 @@ impl Log {
         let interval = self.config.index_interval_bytes;
         let mut at = first;
         while at < self.segments.len() {
+            if let Some(why) = self.gap_before(at).filter(|_| at > first) {
+                let end = self.segments.get(at - 1).map_or(0, |segment| segment.size);
+                self.cut_at(at - 1, end, why, report)?;
+                break;
+            }
             let active = at + 1 == self.segments.len();
             let Some(segment) = self.segments.get_mut(at) else { break };
             segment.durable = false;
             let file_size = segment.size;
+            if segment.txn_len > 0 {
+                // Below the recovery point it was synced with the log; the rest is replayed.
+                segment.txn_len = txn_index::truncate(&self.home, segment.base, recovery_point)?;
+            }
             let walk = Walk { home: &self.home, interval, check: true };
             let mut seen = Seen::new(segment.base);
             let start = if at == first {
@@ -263,6 +272,15 @@ impl Log {
         }
         self.unsynced.flushed = self.unsynced.flushed.min(self.next_offset);
         Ok(from)
+    }
+
+    /// Why segment `at` does not continue what was recovered before it: the end of the one before was
+    /// lost, though this one's bytes reached the disk. In a compacted log such gaps are normal.
+    fn gap_before(&self, at: usize) -> Option<String> {
+        let base = self.segments.get(at)?.base;
+        (base != self.next_offset && !self.config.cleanup_compact).then(|| {
+            format!("the records from {} to the next segment, {base}, are lost", self.next_offset)
+        })
     }
 
     /// Cuts segment `at` behind its last valid batch and drops the segments after it. If valid
@@ -525,9 +543,6 @@ impl Walk<'_> {
             segment.time_index.truncate_to_offset(self.home, offset)?;
         }
         segment.set_largest(None);
-        if segment.txn_len > 0 {
-            segment.txn_len = txn_index::truncate(self.home, segment.base, offset)?;
-        }
         Ok(())
     }
 }

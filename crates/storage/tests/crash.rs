@@ -1,0 +1,218 @@
+//! A machine that goes down at every write: what was flushed is there, nothing else is invented.
+
+mod common;
+
+use common::*;
+use ottla_protocol::ids::{Offset, ProducerId};
+use ottla_storage::{AppendError, Log, LogConfig, StorageError};
+use ottla_testkit::{MemDisk, Rng};
+
+/// What the log must hold: the value at every offset, and up to where it was flushed.
+#[derive(Clone, Default)]
+struct Model {
+    values: Vec<String>,
+    flushed: usize,
+    /// `recovery-point-offset-checkpoint`, which lags behind `flushed`.
+    checkpoint: i64,
+    /// Next sequence number of the one producer.
+    sequence: i32,
+    written: u32,
+}
+
+fn config() -> LogConfig {
+    LogConfig {
+        segment_bytes: 24_000,
+        index_interval_bytes: 1000,
+        segment_index_bytes: 4096,
+        ..LogConfig::default()
+    }
+}
+
+/// Does one random thing to log and model. The model follows first what may be there, and after the
+/// operation succeeded what must be there.
+fn act(log: &mut Log, model: &mut Model, rng: &mut Rng) -> Result<(), AppendError> {
+    match rng.below(20) {
+        0..12 => {
+            let count = 1 + rng.below(3) as usize;
+            let size = [20, 300, 2000, 5000][rng.below(4) as usize];
+            let values: Vec<String> =
+                (0..count).map(|i| format!("{}.{i}{}", model.written, "x".repeat(size))).collect();
+            model.written += 1;
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            let bytes = build(idempotent(7, 0, model.sequence), model.written.into(), &values);
+            model.values.extend(values.iter().map(|&v| v.to_owned()));
+            append(log, &bytes)?;
+            model.sequence += count as i32;
+        }
+        12..16 => {
+            let work = log.flush_work()?;
+            work.run().map_err(|e| StorageError::io("sync", DIR.as_ref(), e))?;
+            log.flushed(work.covers, at(0));
+            model.flushed = model.values.len();
+            if rng.below(2) == 0 {
+                model.checkpoint = log.recovery_point().0;
+            }
+        }
+        16 => log.roll(at(0))?,
+        17 => {
+            let back = rng.below(8) as usize;
+            let end = model.values.len().saturating_sub(back);
+            // The batch that contains it may be two records longer.
+            model.flushed = model.flushed.min(end.saturating_sub(2));
+            log.truncate_to(Offset(end as i64))?;
+            // A batch that contains the new end went as a whole; the producer goes on from there.
+            let left = log.log_end_offset().0;
+            model.values.truncate(left as usize);
+            model.flushed = model.flushed.min(left as usize);
+            model.checkpoint = model.checkpoint.min(left);
+            model.sequence =
+                log.producers().next().map_or(model.sequence, |p| p.last_sequence() + 1);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Opens what a crash left and compares it with the model.
+fn check(disk: &MemDisk, model: &Model, context: &str) {
+    let opened = open(disk, &config(), unclean(Offset(model.checkpoint)));
+    let (mut log, report) = opened.unwrap_or_else(|e| panic!("{context}: {e}"));
+    let read = read_all(&log, Offset(0));
+    let context = format!("{context}, flushed {}, {report:?}", model.flushed);
+    assert!(read.len() >= model.flushed, "{context}: {} records", read.len());
+    assert!(read.len() <= model.values.len(), "{context}: {} records", read.len());
+    for ((offset, value), want) in read.iter().zip(&model.values) {
+        assert_eq!(value, want, "{context}: offset {offset}");
+    }
+    assert!(report.cut.is_none_or(|cut| cut.end_offset.0 >= model.flushed as i64), "{context}");
+    for (at, (_, value)) in read.iter().enumerate() {
+        let found = read_all(&log, Offset(at as i64));
+        assert_eq!(found.first().map(|f| &f.1), Some(value), "{context}: read at {at}");
+    }
+    check_goes_on(disk, &mut log, read.len(), &context);
+}
+
+/// The opened log goes on as if nothing had happened, and what it had is durable now.
+fn check_goes_on(disk: &MemDisk, log: &mut Log, end: usize, context: &str) {
+    let again = disk.crash_drop_all();
+    let reopened = open(&again, &config(), unclean(log.recovery_point())).unwrap();
+    assert_eq!(reopened.0.log_end_offset(), Offset(end as i64), "{context}: durable once served");
+    assert_eq!(log.log_end_offset(), Offset(end as i64), "{context}");
+    let next = match log.producers().find(|p| p.producer_id == ProducerId(7)) {
+        Some(producer) => {
+            assert_eq!(producer.last_batch().map(|b| b.last_offset.0), Some(end as i64 - 1));
+            producer.last_sequence() + 1
+        }
+        None => {
+            assert_eq!(end, 0, "{context}: no producer");
+            0
+        }
+    };
+    let bytes = build(idempotent(7, 0, next), 0, &["after"]);
+    append(log, &bytes).unwrap_or_else(|e| panic!("{context}: {e}"));
+    assert!(append(log, &bytes).unwrap().duplicate, "{context}");
+    assert_eq!(read_all(log, Offset(end as i64)), [(end as i64, "after".to_owned())]);
+}
+
+#[test]
+fn a_crash_at_any_write_loses_nothing_that_was_flushed() {
+    for seed in 0..60_u64 {
+        let mut rng = Rng::new(seed);
+        let disk = MemDisk::with_dirs(&["/data"]);
+        let (mut log, _) = open(&disk, &config(), unclean(Offset(0))).unwrap();
+        let mut model = Model::default();
+        flush(&mut log);
+        disk.crash_after_ops(rng.below(160));
+        let mut stopped = None;
+        for step in 0..400 {
+            if let Err(error) = act(&mut log, &mut model, &mut rng) {
+                assert!(disk.is_dead(), "seed {seed} step {step}: {error}");
+                stopped = Some(step);
+                break;
+            }
+        }
+        disk.kill();
+        let context = format!("seed {seed} step {stopped:?}");
+        check(&disk.crash_keep_all(), &model, &format!("{context} keep"));
+        check(&disk.crash_drop_all(), &model, &format!("{context} drop"));
+        for crash in 0..8 {
+            check(&disk.crash(seed * 1000 + crash), &model, &format!("{context} crash {crash}"));
+        }
+    }
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_is_cut_at_the_last_whole_batch() {
+    let disk = MemDisk::with_dirs(&["/data"]);
+    let (mut log, _) = open(&disk, &small(), unclean(Offset(0))).unwrap();
+    append(&mut log, &batch(0, &["first"])).unwrap();
+    let whole = log.size_bytes() as usize;
+    append(&mut log, &batch(0, &["second", "third"])).unwrap();
+    let path = format!("{DIR}/00000000000000000000.log");
+    let bytes = disk.get(&path).unwrap();
+    for cut in whole..bytes.len() {
+        // The batch ends with a zero, so zeroes could make it whole again.
+        for garbage in [&[][..], &[255_u8; 40], &[2; 90]] {
+            let torn = disk.crash_keep_all();
+            torn.put(&path, &[&bytes[..cut], garbage].concat());
+            let (log, report) = open(&torn, &small(), unclean(Offset(0))).unwrap();
+            assert_eq!(read_all(&log, Offset(0)), [(0, "first".to_owned())], "cut at {cut}");
+            assert_eq!(torn.get(&path).unwrap().len(), whole, "cut at {cut}");
+            let lost = cut + garbage.len() > whole;
+            assert_eq!(report.cut.is_some(), lost, "cut at {cut}");
+            assert!(report.cut.is_none_or(|cut| cut.kept.is_empty()), "cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn valid_batches_behind_damage_are_kept_under_another_name() {
+    let disk = MemDisk::with_dirs(&["/data"]);
+    let (mut log, _) = open(&disk, &small(), unclean(Offset(0))).unwrap();
+    for i in 0..30 {
+        append(&mut log, &batch(i, &["some value that fills the segment"])).unwrap();
+    }
+    let bases: Vec<Offset> = log.segment_bases().collect();
+    assert!(bases.len() > 2);
+    let path = format!("{DIR}/00000000000000000000.log");
+    let mut bytes = disk.get(&path).unwrap();
+    bytes[150] ^= 1;
+    let damaged = disk.crash_keep_all();
+    damaged.put(&path, &bytes);
+    let (log, report) = open(&damaged, &small(), unclean(Offset(0))).unwrap();
+    let cut = report.cut.expect("a cut");
+    assert_eq!(cut.end_offset, log.log_end_offset());
+    assert_eq!(read_all(&log, Offset(0)).len() as i64, log.log_end_offset().0);
+    assert_eq!(cut.kept.len(), bases.len(), "{cut:?}");
+    for kept in &cut.kept {
+        assert!(damaged.get(kept).is_some_and(|bytes| !bytes.is_empty()), "{kept:?}");
+    }
+    let (_, report) = open(&damaged, &small(), unclean(Offset(0))).unwrap();
+    assert_eq!(report.cut, None, "a second start finds nothing wrong");
+}
+
+#[test]
+fn a_full_disk_refuses_appends_and_resumes_by_itself() {
+    let disk = MemDisk::with_dirs(&["/data"]);
+    let (mut log, _) = open(&disk, &config(), unclean(Offset(0))).unwrap();
+    append(&mut log, &batch(0, &["first"])).unwrap();
+    disk.set_capacity(Some(3 * 4096));
+    let big = "x".repeat(6000);
+    let mut accepted = 1;
+    let error = loop {
+        match append(&mut log, &batch(0, &[&big])) {
+            Ok(_) => accepted += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, AppendError::Storage(StorageError::Full { .. })), "{error}");
+    assert!(!log.is_offline());
+    assert_eq!(log.log_end_offset(), Offset(accepted));
+    assert_eq!(read_all(&log, Offset(0)).len() as i64, accepted);
+    disk.set_capacity(None);
+    append(&mut log, &batch(0, &["last"])).unwrap();
+    log.close(at(0)).unwrap();
+    let (log, report) = open(&disk, &config(), clean()).unwrap();
+    assert_eq!(report, <_>::default());
+    assert_eq!(read_all(&log, Offset(accepted)), [(accepted, "last".to_owned())]);
+}
