@@ -48,17 +48,17 @@ impl Log {
     ) -> Result<Appended, AppendError> {
         self.check_online()?;
         let header = batch.header();
-        if header.has_producer_id() {
-            if let Sequenced::Duplicate(first) = self.producers.check(header)? {
-                return Ok(Appended {
-                    base_offset: first.first_offset(),
-                    last_offset: first.last_offset,
-                    log_append_time: Some(first.timestamp),
-                    log_start_offset: self.log_start,
-                    duplicate: true,
-                    rolled: false,
-                });
-            }
+        if header.has_producer_id()
+            && let Sequenced::Duplicate(first) = self.producers.check(header)?
+        {
+            return Ok(Appended {
+                base_offset: first.first_offset(),
+                last_offset: first.last_offset,
+                log_append_time: Some(first.timestamp),
+                log_start_offset: self.log_start,
+                duplicate: true,
+                rolled: false,
+            });
         }
         self.append_placed(batch.header_bytes(), batch.payload(), leader_epoch, now)
     }

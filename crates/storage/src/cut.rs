@@ -77,6 +77,7 @@ impl Log {
             end = truncate_segment(segment, &self.home, end)?;
         }
         self.next_offset = end;
+        self.log_start = self.log_start.min(end);
         self.unsynced.flushed = self.unsynced.flushed.min(end);
         self.finish_truncation(end)
     }

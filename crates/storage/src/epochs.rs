@@ -72,10 +72,11 @@ impl EpochCache {
         if epoch < LeaderEpoch(0) || start < Offset::ZERO {
             return false;
         }
-        if let Some(last) = self.entries.last() {
-            if last.epoch == epoch && last.start_offset <= start {
-                return false;
-            }
+        if let Some(last) = self.entries.last()
+            && last.epoch == epoch
+            && last.start_offset <= start
+        {
+            return false;
         }
         while self.entries.pop_if(|e| e.epoch >= epoch || e.start_offset >= start).is_some() {}
         self.entries.push(EpochEntry { epoch, start_offset: start });

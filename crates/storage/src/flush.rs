@@ -201,10 +201,10 @@ impl Log {
         }
         let between =
             |&last: &Offset| self.segments.binary_search_by_key(&last, |s| s.base).is_err();
-        if let Some(old) = self.snapshots.last().copied().filter(between) {
-            if self.home.remove(&self.home.path(old, ext::SNAPSHOT)).is_ok() {
-                self.snapshots.pop();
-            }
+        if let Some(old) = self.snapshots.last().copied().filter(between)
+            && self.home.remove(&self.home.path(old, ext::SNAPSHOT)).is_ok()
+        {
+            self.snapshots.pop();
         }
         self.snapshots.push(offset);
     }

@@ -144,10 +144,8 @@ impl Log {
         if past {
             return Ok(segment.size);
         }
-        if last {
-            if let Some(hot) = self.active.tail.find(bound, segment.size) {
-                return Ok(hot.position);
-            }
+        if last && let Some(hot) = self.active.tail.find(bound, segment.size) {
+            return Ok(hot.position);
         }
         let found = segment.find(&self.home, bound)?;
         Ok(found.map_or(segment.size, |(position, _)| position))

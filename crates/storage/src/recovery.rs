@@ -365,12 +365,12 @@ impl Log {
         let mut start = self.log_start.min(self.next_offset);
         while let Some(&snapshot) = self.snapshots.last() {
             let path = self.home.path(snapshot, ext::SNAPSHOT);
-            if snapshot <= newest_usable {
-                if let Ok(producers) = Producers::from_snapshot(&self.home.read(&path)?) {
-                    self.producers = producers;
-                    start = start.max(snapshot);
-                    break;
-                }
+            if snapshot <= newest_usable
+                && let Ok(producers) = Producers::from_snapshot(&self.home.read(&path)?)
+            {
+                self.producers = producers;
+                start = start.max(snapshot);
+                break;
             }
             self.home.remove(&path)?;
             self.snapshots.pop();
@@ -469,10 +469,10 @@ impl Walk<'_> {
             if let Some(why) = misplaced(segment.base, seen.next, &entry) {
                 return Ok(Some(why));
             }
-            if self.check {
-                if let Err(why) = scanner.verify(position, &entry).context("read", &path)? {
-                    return Ok(Some(why));
-                }
+            if self.check
+                && let Err(why) = scanner.verify(position, &entry).context("read", &path)?
+            {
+                return Ok(Some(why));
             }
             let indexing = Indexing { since, interval: self.interval };
             since = segment.on_entry(self.home, position, &entry, indexing)?;

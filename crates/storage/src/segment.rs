@@ -93,10 +93,10 @@ impl Segment {
         let hint = self.index.last_where(home, |entry| entry.offset <= target)?;
         if let Some(hint) = hint.filter(|hint| hint.position < self.size) {
             // An index entry is a hint: pages of it may be lost or stale after a crash.
-            if let Found::At(position, entry) = self.find_from(home, hint.position, target)? {
-                if position > hint.position || entry.base_offset <= target {
-                    return Ok(Some((position, entry)));
-                }
+            if let Found::At(position, entry) = self.find_from(home, hint.position, target)?
+                && (position > hint.position || entry.base_offset <= target)
+            {
+                return Ok(Some((position, entry)));
             }
         }
         match self.find_from(home, 0, target)? {

@@ -367,10 +367,10 @@ fn reject(
     let mut rejected = Vec::new();
     // The walk succeeded before.
     let _ = walk_each(batch, limits, |record| {
-        if rejected.len() < RECORD_ERRORS_MAX {
-            if let Some(message) = why(record) {
-                rejected.push(RejectedRecord { index: record.index, message });
-            }
+        if rejected.len() < RECORD_ERRORS_MAX
+            && let Some(message) = why(record)
+        {
+            rejected.push(RejectedRecord { index: record.index, message });
         }
     });
     rejected

@@ -1,4 +1,11 @@
 //! A machine that goes down at every write: what was flushed is there, nothing else is invented.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
 
 mod common;
 
@@ -215,4 +222,29 @@ fn a_full_disk_refuses_appends_and_resumes_by_itself() {
     let (log, report) = open(&disk, &config(), clean()).unwrap();
     assert_eq!(report, <_>::default());
     assert_eq!(read_all(&log, Offset(accepted)), [(accepted, "last".to_owned())]);
+}
+
+#[test]
+fn leaving_out_any_sync_of_log_or_names_loses_something() {
+    type Ignore = fn(&MemDisk);
+    let ignored: [(&str, Ignore); 2] = [
+        ("log files", |disk| disk.ignore_file_syncs("*.log")),
+        ("the directory", |disk| disk.ignore_dir_syncs(DIR)),
+    ];
+    for (what, ignore) in ignored {
+        let lost = (0..60_u64).any(|seed| {
+            let mut rng = Rng::new(seed);
+            let disk = MemDisk::with_dirs(&["/data"]);
+            ignore(&disk);
+            let (mut log, _) = open(&disk, &config(), unclean(Offset(0))).unwrap();
+            let mut model = Model::default();
+            for _ in 0..20 {
+                act(&mut log, &mut model, &mut rng).unwrap();
+            }
+            let end = open(&disk.crash_drop_all(), &config(), unclean(Offset(model.checkpoint)))
+                .map_or(0, |(log, _)| log.log_end_offset().0);
+            end < model.flushed as i64
+        });
+        assert!(lost, "no test notices that syncs of {what} are missing");
+    }
 }

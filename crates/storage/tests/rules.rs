@@ -1,4 +1,11 @@
 //! The rules of Produce, idempotence, transactions, retention: what a client or an operator notices.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
 
 mod common;
 

@@ -1,4 +1,11 @@
 //! What the tests of the log share.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::path::PathBuf;
