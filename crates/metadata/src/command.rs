@@ -139,6 +139,10 @@ commands! {
     DeleteTopics: DeleteTopicsRequest => DeleteTopicsResponse,
     /// Add partitions to topics.
     CreatePartitions: CreatePartitionsRequest => CreatePartitionsResponse,
+    /// Change values of resources.
+    IncrementalAlterConfigs: IncrementalAlterConfigsRequest => IncrementalAlterConfigsResponse,
+    /// Replace all values of resources.
+    AlterConfigs: AlterConfigsRequest => AlterConfigsResponse,
     /// A broker starts.
     BrokerRegistration: BrokerRegistrationRequest => BrokerRegistrationResponse,
     /// A broker lives, is ready, or wants to stop.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_config::BrokerConfig;
 use ottla_protocol::MetadataRecord;
 use ottla_protocol::ids::{BrokerId, Monotonic, Now, Offset};
 
@@ -12,10 +13,9 @@ use crate::commands::{Env, own_command};
 use crate::heartbeats::Heartbeats;
 use crate::image::{Image, Provenance, ReplayError};
 use crate::loader::Loader;
-use crate::rules::ConfigRules;
 
 /// What does not change while the controller runs.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct ControllerConfig {
     /// This node.
     pub node_id: BrokerId,
@@ -35,10 +35,43 @@ pub struct ControllerConfig {
     pub session_timeout: Duration,
     /// `metadata.max.idle.interval.ms`; zero: no records when idle.
     pub idle_interval: Duration,
-    /// What may be configured.
-    pub rules: Arc<dyn ConfigRules + Send + Sync>,
+    /// The node's file, for checking values and for defaults.
+    pub broker: Arc<BrokerConfig>,
     /// The records of the bootstrap snapshot (feature levels), for the first activation.
     pub bootstrap: Vec<crate::record::VersionedRecord>,
+}
+
+impl ControllerConfig {
+    /// The settings of a node's file. `bootstrap`: the data records of the snapshot 0-0.
+    #[must_use]
+    pub fn new(
+        broker: Arc<BrokerConfig>,
+        cluster_id: &str,
+        kraft_version: i16,
+        bootstrap: Vec<crate::record::VersionedRecord>,
+    ) -> Self {
+        let number = |name: &str| match broker.value(name) {
+            Some(ottla_config::Value::Integer(value)) => *value,
+            _ => 1,
+        };
+        let millis = |name: &str| Duration::from_millis(u64::try_from(number(name)).unwrap_or(0));
+        let small = |name: &str| i32::try_from(number(name)).unwrap_or(i32::MAX);
+        let unclean = broker.text("unclean.leader.election.enable") == Some("true");
+        Self {
+            node_id: BrokerId(broker.node_id()),
+            cluster_id: cluster_id.to_owned(),
+            kraft_version,
+            default_partitions: small("num.partitions"),
+            default_replication_factor: i16::try_from(small("default.replication.factor"))
+                .unwrap_or(i16::MAX),
+            min_insync_replicas: small("min.insync.replicas"),
+            unclean_election: unclean,
+            session_timeout: millis("broker.session.timeout.ms"),
+            idle_interval: millis("metadata.max.idle.interval.ms"),
+            broker,
+            bootstrap,
+        }
+    }
 }
 
 /// The state machine. See [`Controller::handle`] for the driver's loop.

@@ -34,4 +34,4 @@ pub use image::{
 pub use loader::Loader;
 pub use random::{Random, SplitMix64};
 pub use record::{VersionedRecord, record_name};
-pub use rules::{AnyConfig, ConfigRules, TopicConfigValue};
+pub use rules::effective_broker;

@@ -64,7 +64,7 @@ fn a_topic_is_its_record_its_configs_and_its_partitions() {
     let answer = m::CreateTopicsResponse::try_from(response).unwrap();
     let result = &answer.topics[0];
     assert_eq!((result.error_code, result.num_partitions, result.replication_factor), (0, 3, 1));
-    assert_eq!(result.configs.as_ref().map(Vec::len), Some(1));
+    assert_eq!(result.configs.as_ref().map(Vec::len), Some(37));
     let image = cluster.image();
     assert_eq!(image.topic("a.b").unwrap().id, result.topic_id);
     assert_eq!(image.config_value(&ConfigResource::topic("a.b"), "retention.ms"), Some("1000"));
@@ -190,8 +190,11 @@ fn delete_topics_answers_as_observed() {
 #[test]
 fn deleting_a_topic_frees_its_name_and_drops_its_configs() {
     let mut cluster = Cluster::brokers(&[1]);
-    let config =
-        CreatableTopicConfig { name: "k".into(), value: Some("v".into()), ..Default::default() };
+    let config = CreatableTopicConfig {
+        name: "retention.ms".into(),
+        value: Some("5".into()),
+        ..Default::default()
+    };
     cluster.records(create(vec![CreatableTopic { configs: vec![config], ..topic("a.b", 1, 1) }]));
     let delete = m::DeleteTopicsRequest {
         topic_names: vec!["a.b".into()],

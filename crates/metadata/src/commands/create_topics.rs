@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ottla_config::BrokerConfig;
 use ottla_protocol::ids::{BrokerId, LeaderEpoch, PartitionIndex};
 use ottla_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use ottla_protocol::messages::create_topics_response::{
@@ -16,6 +17,7 @@ use crate::image::{ConfigMap, ConfigResource, LeaderRecovery, PartitionImage};
 use crate::names::{METADATA_TOPIC, validate_topic_name};
 use crate::placement::{default_directory, place};
 use crate::record::VersionedRecord;
+use crate::rules::effective_broker;
 use crate::snapshot::topic_record;
 
 struct Created {
@@ -29,6 +31,7 @@ impl Run for CreateTopicsRequest {
     fn run(&self, env: &mut Env<'_, '_>) -> (Vec<VersionedRecord>, CreateTopicsResponse) {
         let counts = count(self.topics.iter().map(|topic| &*topic.name));
         let refused = self.refused(env);
+        let broker = effective_broker(&env.config.broker, env.image, env.config.node_id);
         let mut records = Vec::new();
         let mut topics = Vec::new();
         // Names of this request collide with each other as with those that exist.
@@ -38,7 +41,8 @@ impl Run for CreateTopicsRequest {
             let created = match &refused {
                 Some(error) => Err(error.clone()),
                 None if twice => Err(duplicate()),
-                None => check_name(env, &topic.name, &mut keys).and_then(|()| create(env, topic)),
+                None => check_name(env, &topic.name, &mut keys)
+                    .and_then(|()| create(env, topic, &broker)),
             };
             match created {
                 Ok(mut created) => {
@@ -112,8 +116,12 @@ fn check_name(
     Ok(())
 }
 
-fn create(env: &mut Env<'_, '_>, topic: &CreatableTopic) -> Result<Created, ApiError> {
-    let configs = configs(env, topic)?;
+fn create(
+    env: &mut Env<'_, '_>,
+    topic: &CreatableTopic,
+    broker: &BrokerConfig,
+) -> Result<Created, ApiError> {
+    let configs = configs(topic, broker)?;
     let assignments =
         if topic.assignments.is_empty() { chosen(env, topic)? } else { given(env, topic)? };
     let factor = assignments.first().map_or(0, Vec::len);
@@ -128,12 +136,12 @@ fn create(env: &mut Env<'_, '_>, topic: &CreatableTopic) -> Result<Created, ApiE
         let index = PartitionIndex(i32::try_from(index).unwrap_or(i32::MAX));
         records.push(VersionedRecord::new(partition.to_record(id, index, version), version));
     }
-    let described = env.config.rules.describe_topic(env.image, &configs).into_iter();
-    let value = |value: crate::rules::TopicConfigValue| CreatableTopicConfigs {
+    let described = ottla_config::created_topic(&configs, broker).into_iter();
+    let value = |value: ottla_config::Entry| CreatableTopicConfigs {
         name: value.name.into(),
         value: value.value.map(Into::into),
-        read_only: false,
-        config_source: value.source,
+        read_only: value.read_only,
+        config_source: value.source as i8,
         is_sensitive: value.sensitive,
         ..Default::default()
     };
@@ -161,19 +169,9 @@ fn failure(topic: &CreatableTopic, error: &ApiError) -> CreatableTopicResult {
     }
 }
 
-fn configs(env: &Env<'_, '_>, topic: &CreatableTopic) -> Result<ConfigMap, ApiError> {
-    let mut map = ConfigMap::new();
-    for config in &topic.configs {
-        let Some(value) = &config.value else {
-            let message = format!("the value of {} is null", config.name);
-            return Err(ApiError::new(ErrorCode::InvalidConfig, message));
-        };
-        map.insert(config.name.to_string(), value.to_string());
-    }
-    let changed: Vec<&str> = map.keys().map(String::as_str).collect();
-    let resource = ConfigResource::topic(&topic.name);
-    env.config.rules.check(&resource, &ConfigMap::new(), &map, &changed)?;
-    Ok(map)
+fn configs(topic: &CreatableTopic, broker: &BrokerConfig) -> Result<ConfigMap, ApiError> {
+    let given: Vec<_> = topic.configs.iter().map(|c| (&*c.name, c.value.as_deref())).collect();
+    Ok(ottla_config::for_new_topic(&given, broker)?)
 }
 
 /// Replicas by the controller's choice.

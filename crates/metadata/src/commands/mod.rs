@@ -1,6 +1,7 @@
 //! One file per command: request and state in, records and response out.
 
 mod allocate_producer_ids;
+mod alter_configs;
 mod broker_heartbeat;
 mod create_partitions;
 mod create_topics;

@@ -2,11 +2,11 @@
 #![allow(dead_code, reason = "not every test uses every helper")]
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use ottla_config::BrokerConfig;
 use ottla_metadata::{
-    AnyConfig, Command, CommandContext, Controller, ControllerConfig, Image, Provenance, Response,
-    SplitMix64, VersionedRecord, bootstrap,
+    Command, CommandContext, Controller, ControllerConfig, Image, Provenance, Response, SplitMix64,
+    VersionedRecord, bootstrap,
 };
 use ottla_protocol::Uuid;
 use ottla_protocol::ids::{BrokerId, LeaderEpoch, Monotonic, Now, Offset, Timestamp};
@@ -23,18 +23,10 @@ pub(crate) struct Cluster {
 }
 
 pub(crate) fn config() -> ControllerConfig {
+    let (broker, _) = BrokerConfig::load(None, &[]).unwrap();
     ControllerConfig {
         node_id: BrokerId(1),
-        cluster_id: CLUSTER.into(),
-        kraft_version: 1,
-        default_partitions: 1,
-        default_replication_factor: 1,
-        min_insync_replicas: 1,
-        unclean_election: false,
-        session_timeout: Duration::from_secs(9),
-        idle_interval: Duration::from_millis(500),
-        rules: Arc::new(AnyConfig),
-        bootstrap: bootstrap::format_records(&[]),
+        ..ControllerConfig::new(Arc::new(broker), CLUSTER, 1, bootstrap::format_records(&[]))
     }
 }
 
