@@ -1,1 +1,42 @@
-//! Placeholder.
+//! The broker as a library without a runtime: frames in, answers out.
+//!
+//! - [`Connection`]: one client's requests in order; [`api`]: one file and one row per API.
+//! - [`Broker`]: what requests reach: [`partition::Partition`]s, the [`quorum`], the [`groups`].
+//! - [`Env`]: time, randomness, threads and a timer, given by `server` or by `sim`.
+//! - [`jobs::Job`]: slow work as data.
+//!
+//! What is absent: sockets, files (only `ottla_storage::Disk`), clocks, threads, tokio.
+
+pub mod api;
+mod broker;
+mod checkpoints;
+mod connection;
+mod context;
+mod dynamic_config;
+mod env;
+mod group_log;
+pub mod groups;
+pub mod jobs;
+mod listener;
+pub mod partition;
+pub mod partitions;
+mod producer_ids;
+mod publish;
+pub mod quorum;
+mod router;
+pub mod sessions;
+mod startup;
+mod timers;
+pub mod topics;
+pub mod wait;
+
+pub use broker::{Broker, Identity};
+pub use connection::{Connection, ConnectionInfo, IN_FLIGHT_MAX, Part, Response};
+pub use context::{Context, RequestInfo};
+pub use env::Env;
+pub use listener::{Endpoint, Listener};
+pub use startup::{OpenTask, StartBroker, StartError};
+
+/// The hasher of all maps keyed by what clients send: fixed, so that a simulation repeats; keys that
+/// clients choose freely are bounded in number wherever such a map is used.
+pub type Hasher = foldhash::fast::FixedState;

@@ -5,6 +5,7 @@
 //! harmless: recovery rebuilds what lies after the last entry it can verify.
 
 use std::io::IoSlice;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use ottla_protocol::ids::{Offset, Timestamp};
@@ -164,7 +165,7 @@ impl<E: Entry> IndexFile<E> {
         }
         let written = self.written(home)?;
         let path = home.path(self.base, E::EXT);
-        let file = self.file(home)?;
+        let file = self.file(home, &path)?;
         if !self.allocated {
             let used = u64::from(written) * u64::from(E::SIZE);
             file.set_len(u64::from(bytes - bytes % E::SIZE).max(used))
@@ -187,7 +188,7 @@ impl<E: Entry> IndexFile<E> {
         self.write_gathered(home, bytes)?;
         let used = u64::from(self.written(home)?) * u64::from(E::SIZE);
         let path = home.path(self.base, E::EXT);
-        let file = self.file(home)?;
+        let file = self.file(home, &path)?;
         if file.len().context("stat", &path)? != used {
             file.set_len(used).context("trim", &path)?;
         }
@@ -204,7 +205,7 @@ impl<E: Entry> IndexFile<E> {
             return Ok(());
         }
         let path = home.path(self.base, E::EXT);
-        let file = self.file(home)?;
+        let file = self.file(home, &path)?;
         file.set_len(u64::from(keep) * u64::from(E::SIZE)).context("truncate", &path)?;
         self.written = OnceLock::from(keep);
         self.allocated = false;
@@ -274,8 +275,8 @@ impl<E: Entry> IndexFile<E> {
         if let Some(gathered) = slot.checked_sub(written) {
             return Ok(self.gathered.get(gathered as usize).copied());
         }
-        read_slot(self.file(home)?.as_ref(), self.base, slot)
-            .at("read", || home.path(self.base, E::EXT))
+        let path = home.path(self.base, E::EXT);
+        read_slot(self.file(home, &path)?.as_ref(), self.base, slot).context("read", &path)
     }
 
     /// All entries in the file, for the checks of recovery.
@@ -283,7 +284,7 @@ impl<E: Entry> IndexFile<E> {
         let len = self.written(home)? as usize * E::SIZE as usize;
         let path = home.path(self.base, E::EXT);
         let mut bytes = vec![0; len];
-        self.file(home)?.read_at(&mut bytes, 0).context("read", &path)?;
+        self.file(home, &path)?.read_at(&mut bytes, 0).context("read", &path)?;
         Ok(bytes
             .chunks_exact(E::SIZE as usize)
             .map_while(|chunk| E::decode(chunk, self.base))
@@ -292,7 +293,7 @@ impl<E: Entry> IndexFile<E> {
 
     /// The open file, for a flush.
     pub(crate) fn handle(&self, home: &Home) -> Result<Arc<dyn DiskFile>, StorageError> {
-        self.file(home).cloned()
+        self.file(home, &home.path(self.base, E::EXT)).cloned()
     }
 
     /// Closes the file until it is needed again.
@@ -305,18 +306,18 @@ impl<E: Entry> IndexFile<E> {
             return Ok(written);
         }
         let path = home.path(self.base, E::EXT);
-        let file = self.file(home)?;
+        let file = self.file(home, &path)?;
         let slots = file.len().context("stat", &path)? / u64::from(E::SIZE);
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);
         let used = used_slots::<E>(file.as_ref(), self.base, slots).context("read", &path)?;
         Ok(*self.written.get_or_init(|| used))
     }
 
-    fn file(&self, home: &Home) -> Result<&Arc<dyn DiskFile>, StorageError> {
+    fn file(&self, home: &Home, path: &Path) -> Result<&Arc<dyn DiskFile>, StorageError> {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }
-        let opened = home.open(&home.path(self.base, E::EXT), OpenMode::Create)?;
+        let opened = home.open(path, OpenMode::Create)?;
         Ok(self.file.get_or_init(|| opened))
     }
 }

@@ -1,0 +1,135 @@
+//! ListOffsets (KIP-79, 207, 734, 405, 1005, 1023): offsets by time and by special timestamps.
+
+use std::collections::BTreeMap;
+
+use ottla_protocol::ErrorCode;
+use ottla_protocol::ids::{LeaderEpoch, Offset, Timestamp};
+use ottla_protocol::messages::list_offsets_request::ListOffsetsPartition;
+use ottla_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use ottla_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+
+use ottla_storage::FoundTimestamp;
+
+use super::{Handler, Operation, Reply, Rule};
+use crate::context::Context;
+use crate::partition::Partition;
+
+/// The ListOffsets API.
+pub(super) struct ListOffsets;
+
+/// The special timestamps, with the version that brought each.
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3; // v7, KIP-734
+const EARLIEST_LOCAL: i64 = -4; // v8, KIP-405
+const LATEST_TIERED: i64 = -5; // v9, KIP-1005
+const EARLIEST_PENDING_UPLOAD: i64 = -6; // v11, KIP-1023
+
+/// Offset, timestamp and leader epoch of an answer.
+type Found = (Offset, Timestamp, LeaderEpoch);
+
+const NOTHING: Found = (Offset::NONE, Timestamp::NONE, LeaderEpoch::NONE);
+
+impl Handler for ListOffsets {
+    type Request = ListOffsetsRequest;
+    const VERSIONS: std::ops::RangeInclusive<i16> = 1..=11;
+    const RULE: Rule = Rule::EachTopic(Operation::Describe);
+
+    fn handle(ctx: &Context<'_>, request: ListOffsetsRequest) -> Reply<ListOffsetsResponse> {
+        let mut times_named = BTreeMap::new();
+        for topic in &request.topics {
+            for partition in &topic.partitions {
+                *times_named.entry((topic.name.clone(), partition.partition_index)).or_insert(0) +=
+                    1;
+            }
+        }
+        let committed_only = request.isolation_level == 1;
+        let topics = request.topics.into_iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|wanted| {
+                let key = (topic.name.clone(), wanted.partition_index);
+                let result = if times_named.get(&key).is_some_and(|&times| times > 1) {
+                    Err(ErrorCode::InvalidRequest)
+                } else {
+                    ctx.partition(&topic.name, wanted.partition_index)
+                        .and_then(|p| list(ctx, &p, wanted, committed_only))
+                };
+                answer(wanted.partition_index, result)
+            });
+            let mut partitions: Vec<_> = partitions.collect();
+            partitions.dedup_by_key(|p| {
+                (p.partition_index, p.error_code == ErrorCode::InvalidRequest.code())
+            });
+            ListOffsetsTopicResponse {
+                name: topic.name.clone(),
+                partitions,
+                ..ListOffsetsTopicResponse::default()
+            }
+        });
+        Reply::Now(ListOffsetsResponse { topics: topics.collect(), ..Default::default() })
+    }
+}
+
+fn triple(found: FoundTimestamp) -> Found {
+    (found.offset, found.timestamp, found.leader_epoch)
+}
+
+fn answer(partition_index: i32, result: Result<Found, ErrorCode>) -> ListOffsetsPartitionResponse {
+    let error = result.err().unwrap_or(ErrorCode::None);
+    let (offset, timestamp, leader_epoch) = result.unwrap_or(NOTHING);
+    ListOffsetsPartitionResponse {
+        partition_index,
+        error_code: error.code(),
+        timestamp: timestamp.0,
+        offset: offset.0,
+        leader_epoch: leader_epoch.0,
+        ..ListOffsetsPartitionResponse::default()
+    }
+}
+
+fn list(
+    ctx: &Context<'_>,
+    partition: &Partition,
+    wanted: &ListOffsetsPartition,
+    committed_only: bool,
+) -> Result<Found, ErrorCode> {
+    let needs = match wanted.timestamp {
+        EARLIEST_PENDING_UPLOAD => 11,
+        LATEST_TIERED => 9,
+        EARLIEST_LOCAL => 8,
+        MAX_TIMESTAMP => 7,
+        LATEST | EARLIEST | 0.. => 1,
+        _ => return Err(ErrorCode::UnsupportedVersion),
+    };
+    if ctx.version() < needs {
+        return Err(ErrorCode::UnsupportedVersion);
+    }
+    let epoch =
+        (wanted.current_leader_epoch >= 0).then_some(LeaderEpoch(wanted.current_leader_epoch));
+    let found = partition.with_log(epoch, |log, offsets| {
+        let end = if committed_only { offsets.last_stable } else { offsets.high_watermark };
+        Ok(match wanted.timestamp {
+            LATEST => {
+                let epoch = log.latest_epoch().unwrap_or(LeaderEpoch::NONE);
+                (end, Timestamp::NONE, epoch)
+            }
+            EARLIEST | EARLIEST_LOCAL => {
+                let start = offsets.log_start;
+                let epoch = log.epoch_at(start).unwrap_or(LeaderEpoch::NONE);
+                (start, Timestamp::NONE, epoch)
+            }
+            LATEST_TIERED | EARLIEST_PENDING_UPLOAD => NOTHING,
+            MAX_TIMESTAMP => log.max_timestamp()?.map_or(NOTHING, triple),
+            timestamp => log
+                .offset_for_timestamp(Timestamp(timestamp))?
+                .filter(|found| found.offset < end)
+                .map_or(NOTHING, triple),
+        })
+    });
+    match found {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => Err(ErrorCode::from(&partition.storage_failed(&error))),
+        Err(error) => Err(ErrorCode::from(&error)),
+    }
+}

@@ -1,0 +1,305 @@
+//! The API table: one row per API, one file per row.
+//!
+//! The router, the ApiVersions answer, metrics, the request log and `docs/reference/apis.md` derive
+//! from [`TABLE`]. To add an API: write `api/<name>.rs` with a type that implements [`Handler`], and
+//! add its line to the table.
+
+use std::ops::RangeInclusive;
+
+use ottla_protocol::ApiKey;
+use ottla_protocol::codec::{DecodeError, Decoder, Message, Request};
+use ottla_protocol::frame;
+use ottla_protocol::ids::Monotonic;
+
+use crate::connection::{Part, Response};
+use crate::context::Context;
+
+mod alter_configs;
+mod api_versions;
+mod create_partitions;
+mod create_topics;
+mod delete_groups;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_groups;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
+mod fetch;
+mod find_coordinator;
+mod forward;
+mod group;
+mod heartbeat;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_config_resources;
+mod list_groups;
+mod list_offsets;
+mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
+mod offset_for_leader_epoch;
+mod operations;
+mod produce;
+mod sync_group;
+
+/// One API: its request type, the versions that work, who may call it, and what it does.
+pub trait Handler: 'static {
+    /// The request; its type names the API key and the response.
+    type Request: Request;
+    /// The versions that are accepted.
+    const VERSIONS: RangeInclusive<i16>;
+    /// Who may call it.
+    const RULE: Rule;
+
+    /// Answers a request, or says what it waits for. Must not block.
+    fn handle(ctx: &Context<'_>, request: Self::Request) -> Reply<ResponseOf<Self>>;
+}
+
+/// The response type of a handler.
+pub type ResponseOf<H> = <<H as Handler>::Request as Request>::Response;
+
+/// What a handler says.
+pub enum Reply<R> {
+    /// The answer.
+    Now(R),
+    /// Nothing is ever answered (Produce with acks=0).
+    Silent,
+    /// The connection is closed without an answer, for the reason given.
+    Close(String),
+    /// Not yet.
+    Wait(Box<dyn Wait<R>>),
+}
+
+impl<R> Reply<R> {
+    /// Waits.
+    pub fn wait(wait: impl Wait<R> + 'static) -> Self {
+        Self::Wait(Box::new(wait))
+    }
+}
+
+/// A request that waits for something.
+pub trait Wait<R>: Send {
+    /// Registers `ctx.waiter` with everything that may satisfy the request, then looks whether it
+    /// is satisfied, and gives the answer if so. Polled once when it is parked, after each wake and
+    /// at the deadline, when `expired` is true and an answer must be given.
+    fn poll(&mut self, ctx: &Context<'_>, expired: bool) -> Option<R>;
+
+    /// When to give up.
+    fn deadline(&self) -> Monotonic;
+}
+
+/// The operation that an authorizer is asked about (the ACL operations of KIP-11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the ACL operations themselves")]
+pub enum Operation {
+    Read,
+    Write,
+    Create,
+    Delete,
+    Alter,
+    Describe,
+    ClusterAction,
+    DescribeConfigs,
+    AlterConfigs,
+    IdempotentWrite,
+}
+
+/// Who may call an API. Every row has one, also while no authorizer is configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// Everybody: it tells nothing about the cluster's content.
+    Open,
+    /// The operation on the cluster.
+    Cluster(Operation),
+    /// The operation on each topic named in the request.
+    EachTopic(Operation),
+    /// The operation on the group of the request, and Read or Describe on its topics.
+    Group(Operation),
+    /// The operation on each resource of any type named in the request.
+    EachResource(Operation),
+    /// What the principal may not describe is left out of the answer.
+    FilterEach(Operation),
+}
+
+/// A row of the table. Everything that differs between APIs and is not their handler is here.
+pub struct Row {
+    /// The API key.
+    pub key: ApiKey,
+    /// The versions that are accepted.
+    pub versions: RangeInclusive<i16>,
+    /// The lowest version that ApiVersions shows, where it is lower than what is accepted.
+    pub advertised_min: i16,
+    /// Who may call it.
+    pub rule: Rule,
+    /// Whether it may start behind parked requests that are pipelined too.
+    pub pipelined: bool,
+    /// Decodes, handles and encodes one request.
+    pub(crate) run: fn(&Context<'_>, Decoder) -> Result<ErasedReply, DecodeError>,
+}
+
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Row {
+    /// Kafka's name of the API.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.key.name()
+    }
+
+    const fn of<H: Handler>() -> Self {
+        Self {
+            key: <H::Request as Request>::KEY,
+            versions: H::VERSIONS,
+            advertised_min: *H::VERSIONS.start(),
+            rule: H::RULE,
+            pipelined: false,
+            run: run::<H>,
+        }
+    }
+
+    const fn pipelined(mut self) -> Self {
+        self.pipelined = true;
+        self
+    }
+
+    const fn advertised_from(mut self, version: i16) -> Self {
+        self.advertised_min = version;
+        self
+    }
+}
+
+/// Every API that works on the client listeners, by key.
+pub static TABLE: &[Row] = &[
+    // Shown from version 0 although 3 is the lowest: librdkafka before 2.10 gives up otherwise.
+    Row::of::<produce::Produce>().pipelined().advertised_from(0),
+    Row::of::<fetch::Fetch>(),
+    Row::of::<list_offsets::ListOffsets>(),
+    Row::of::<metadata::Metadata>(),
+    Row::of::<offset_commit::OffsetCommit>(),
+    Row::of::<offset_fetch::OffsetFetch>(),
+    Row::of::<find_coordinator::FindCoordinator>(),
+    Row::of::<join_group::JoinGroup>(),
+    Row::of::<heartbeat::Heartbeat>(),
+    Row::of::<leave_group::LeaveGroup>(),
+    Row::of::<sync_group::SyncGroup>(),
+    Row::of::<describe_groups::DescribeGroups>(),
+    Row::of::<list_groups::ListGroups>(),
+    Row::of::<api_versions::ApiVersions>(),
+    Row::of::<create_topics::CreateTopics>(),
+    Row::of::<delete_topics::DeleteTopics>(),
+    Row::of::<delete_records::DeleteRecords>(),
+    Row::of::<init_producer_id::InitProducerId>(),
+    Row::of::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
+    Row::of::<describe_configs::DescribeConfigs>(),
+    Row::of::<alter_configs::AlterConfigs>(),
+    Row::of::<describe_log_dirs::DescribeLogDirs>(),
+    Row::of::<create_partitions::CreatePartitions>(),
+    Row::of::<delete_groups::DeleteGroups>(),
+    Row::of::<incremental_alter_configs::IncrementalAlterConfigs>(),
+    Row::of::<offset_delete::OffsetDelete>(),
+    Row::of::<describe_cluster::DescribeCluster>(),
+    Row::of::<describe_producers::DescribeProducers>(),
+    Row::of::<list_config_resources::ListConfigResources>(),
+    Row::of::<describe_topic_partitions::DescribeTopicPartitions>(),
+];
+
+/// The row of an API key, if the API is served.
+#[must_use]
+pub fn row(key: i16) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.key.key() == key)
+}
+
+pub(crate) enum ErasedReply {
+    Ready(Response),
+    Silent,
+    Close(String),
+    Wait(Box<dyn ErasedWait>),
+}
+
+pub(crate) trait ErasedWait: Send {
+    fn poll(&mut self, ctx: &Context<'_>, expired: bool) -> Result<Option<Response>, String>;
+    fn deadline(&self) -> Monotonic;
+}
+
+struct Erased<R>(Box<dyn Wait<R>>);
+
+impl<R: Message> ErasedWait for Erased<R> {
+    fn poll(&mut self, ctx: &Context<'_>, expired: bool) -> Result<Option<Response>, String> {
+        self.0.poll(ctx, expired).map(|response| encode(ctx, &response)).transpose()
+    }
+
+    fn deadline(&self) -> Monotonic {
+        self.0.deadline()
+    }
+}
+
+fn run<H: Handler>(ctx: &Context<'_>, mut body: Decoder) -> Result<ErasedReply, DecodeError> {
+    let request = H::Request::decode(&mut body, ctx.version())?;
+    Ok(match H::handle(ctx, request) {
+        Reply::Now(response) => match encode(ctx, &response) {
+            Ok(response) => ErasedReply::Ready(response),
+            Err(reason) => ErasedReply::Close(reason),
+        },
+        Reply::Silent => ErasedReply::Silent,
+        Reply::Close(reason) => ErasedReply::Close(reason),
+        Reply::Wait(wait) => ErasedReply::Wait(Box::new(Erased(wait))),
+    })
+}
+
+/// The answer to a version that is not supported. Only ApiVersions gives one.
+pub(crate) fn unsupported_version(ctx: &Context<'_>) -> ErasedReply {
+    let response = api_versions::unsupported(ctx.request.row);
+    encode(ctx, &response).map_or_else(ErasedReply::Close, ErasedReply::Ready)
+}
+
+/// Encodes a response into its frame, with the attached log slices in their places.
+pub(crate) fn encode<R: Message>(ctx: &Context<'_>, response: &R) -> Result<Response, String> {
+    let request = ctx.request;
+    let encoded =
+        frame::encode_response(request.row.key, request.version, request.correlation_id, response)
+            .map_err(|error| format!("the answer cannot be encoded: {error}"))?;
+    let mut slices: Vec<Option<_>> = ctx.take_slices().into_iter().map(Some).collect();
+    let mut parts = Vec::with_capacity(encoded.splices.len() * 2 + 1);
+    let mut bytes = encoded.bytes;
+    let mut done = 0;
+    for splice in encoded.splices {
+        let head = bytes.split_to(splice.position - done);
+        done = splice.position;
+        if !head.is_empty() {
+            parts.push(Part::Bytes(head));
+        }
+        let slice = usize::try_from(splice.token).ok().and_then(|i| slices.get_mut(i)?.take());
+        parts.push(Part::Slice(slice.ok_or("a log slice of the answer is missing")?));
+    }
+    if !bytes.is_empty() {
+        parts.push(Part::Bytes(bytes));
+    }
+    Ok(Response { parts })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_sorted_unique_and_within_the_schemas() {
+        assert!(TABLE.windows(2).all(|pair| pair[0].key.key() < pair[1].key.key()));
+        for row in TABLE {
+            let known = row.key.versions();
+            assert!(
+                known.contains(row.versions.start()) && known.contains(row.versions.end()),
+                "{row:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Produce (KIP-98, 516, 951): appends one batch to each partition named.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use ottla_metadata::names::is_internal_topic;
+use ottla_protocol::ids::{Monotonic, Offset};
+use ottla_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use ottla_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
+    TopicProduceResponse,
+};
+use ottla_protocol::messages::{ProduceRequest, ProduceResponse};
+use ottla_protocol::records::batches;
+use ottla_protocol::{ErrorCode, Records};
+use ottla_storage::{ProduceError, validate};
+
+use super::{Handler, Operation, Reply, Rule, Wait};
+use crate::context::Context;
+use crate::jobs::Job;
+use crate::partition::{AppendOutcome, Partition, PartitionError};
+
+/// The Produce API.
+pub(super) struct Produce;
+
+/// The first version by topic id.
+const BY_ID: i16 = 13;
+
+impl Handler for Produce {
+    type Request = ProduceRequest;
+    const VERSIONS: std::ops::RangeInclusive<i16> = 3..=13;
+    const RULE: Rule = Rule::EachTopic(Operation::Write);
+
+    fn handle(ctx: &Context<'_>, request: ProduceRequest) -> Reply<ProduceResponse> {
+        if !(-1..=1).contains(&request.acks) {
+            return refuse_all(request, ErrorCode::InvalidRequiredAcks);
+        }
+        if let Some(error) = forbidden(&request) {
+            return refuse_all(request, error);
+        }
+        let mut parts = Parts { version: ctx.version(), failed: false, waits: Vec::new() };
+        let mut responses = Vec::with_capacity(request.topic_data.len());
+        for topic in &request.topic_data {
+            let partitions = topic.partition_data.iter();
+            let at = |position| (responses.len(), position);
+            let answers =
+                partitions.enumerate().map(|(i, data)| parts.append(ctx, topic, data, at(i)));
+            let partition_responses = answers.collect();
+            responses.push(TopicProduceResponse {
+                name: topic.name.clone(),
+                topic_id: topic.topic_id,
+                partition_responses,
+                ..TopicProduceResponse::default()
+            });
+        }
+        let response = ProduceResponse { responses, ..ProduceResponse::default() };
+        match request.acks {
+            0 if parts.failed => Reply::Close("a batch sent with acks=0 was refused".to_owned()),
+            0 => Reply::Silent,
+            _ if parts.waits.is_empty() => Reply::Now(with_endpoints(ctx, response)),
+            _ => Reply::wait(Acknowledge {
+                response,
+                waits: parts.waits,
+                deadline: ctx.deadline(request.timeout_ms),
+            }),
+        }
+    }
+}
+
+/// What Kafka refuses as a whole before it looks at partitions: transactional batches without a
+/// transactional id.
+fn forbidden(request: &ProduceRequest) -> Option<ErrorCode> {
+    let transactional = request
+        .topic_data
+        .iter()
+        .flat_map(|topic| &topic.partition_data)
+        .filter_map(|data| data.records.as_ref()?.as_bytes())
+        .any(|bytes| {
+            batches(bytes).flatten().next().is_some_and(|batch| batch.header().is_transactional())
+        });
+    // This release has no transaction coordinator, so nobody may write in a transaction.
+    transactional.then_some(ErrorCode::TransactionalIdAuthorizationFailed)
+}
+
+fn refuse_all(request: ProduceRequest, error: ErrorCode) -> Reply<ProduceResponse> {
+    if request.acks == 0 {
+        return Reply::Close(format!("a batch sent with acks=0 was refused: {error}"));
+    }
+    let responses = request.topic_data.into_iter().map(|topic| TopicProduceResponse {
+        partition_responses: topic.partition_data.iter().map(|p| refused(p.index, error)).collect(),
+        name: topic.name,
+        topic_id: topic.topic_id,
+        ..TopicProduceResponse::default()
+    });
+    Reply::Now(ProduceResponse { responses: responses.collect(), ..ProduceResponse::default() })
+}
+
+fn refused(index: i32, error: ErrorCode) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code: error.code(),
+        base_offset: -1,
+        ..PartitionProduceResponse::default()
+    }
+}
+
+/// An append whose acknowledgement waits until everything below `end` is committed.
+struct Pending {
+    partition: Arc<Partition>,
+    end: Offset,
+    /// Topic and partition position in the response.
+    at: (usize, usize),
+}
+
+struct Parts {
+    version: i16,
+    failed: bool,
+    waits: Vec<Pending>,
+}
+
+impl Parts {
+    fn append(
+        &mut self,
+        ctx: &Context<'_>,
+        topic: &TopicProduceData,
+        data: &PartitionProduceData,
+        at: (usize, usize),
+    ) -> PartitionProduceResponse {
+        let answer = match find(ctx, topic, data.index) {
+            Ok(partition) => match append(ctx, &partition, data, self.version) {
+                Ok(outcome) => {
+                    let answer = appended(data.index, &outcome);
+                    if !outcome.committed {
+                        let end = outcome.appended.last_offset.plus(1);
+                        self.waits.push(Pending { partition, end, at });
+                    }
+                    answer
+                }
+                Err(failure) => failure.answer(ctx, &partition, data.index),
+            },
+            Err(error) => refused(data.index, error),
+        };
+        self.failed |= answer.error_code != 0;
+        answer
+    }
+}
+
+fn find(
+    ctx: &Context<'_>,
+    topic: &TopicProduceData,
+    index: i32,
+) -> Result<Arc<Partition>, ErrorCode> {
+    let found = if ctx.version() >= BY_ID {
+        ctx.image.topic_by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)?
+    } else {
+        ctx.image.topic(&topic.name).ok_or(ErrorCode::UnknownTopicOrPartition)?
+    };
+    if is_internal_topic(&found.name) && *ctx.request.client_id != *ADMIN_CLIENT {
+        return Err(ErrorCode::InvalidTopicException);
+    }
+    ctx.broker.partitions.find(found, index)
+}
+
+/// The client id with which Kafka lets a client write to internal topics.
+const ADMIN_CLIENT: &str = "__admin_client";
+
+/// A partition's part of the request was refused.
+enum Failure {
+    Invalid(ProduceError),
+    Refused(PartitionError),
+}
+
+fn append(
+    ctx: &Context<'_>,
+    partition: &Arc<Partition>,
+    data: &PartitionProduceData,
+    version: i16,
+) -> Result<AppendOutcome, Failure> {
+    let bytes = data.records.as_ref().and_then(Records::as_bytes).map_or(&[][..], |bytes| bytes);
+    let rules = partition.produce_rules(version);
+    let batch = validate(bytes, &rules, ctx.now).map_err(Failure::Invalid)?;
+    let outcome = partition.append(&batch, ctx.now).map_err(Failure::Refused)?;
+    if outcome.flush {
+        ctx.broker.env().submit(Job::Flush(Arc::clone(partition)));
+    }
+    Ok(outcome)
+}
+
+fn appended(index: i32, outcome: &AppendOutcome) -> PartitionProduceResponse {
+    let appended = &outcome.appended;
+    PartitionProduceResponse {
+        index,
+        base_offset: appended.base_offset.0,
+        log_append_time_ms: appended.log_append_time.map_or(-1, |time| time.0),
+        log_start_offset: appended.log_start_offset.0,
+        ..PartitionProduceResponse::default()
+    }
+}
+
+impl Failure {
+    fn answer(
+        &self,
+        ctx: &Context<'_>,
+        partition: &Partition,
+        index: i32,
+    ) -> PartitionProduceResponse {
+        let log_start = || partition.offsets(None).map_or(-1, |offsets| offsets.log_start.0);
+        match self {
+            Self::Invalid(error) => {
+                let errors = error.record_errors().iter().map(|record| BatchIndexAndErrorMessage {
+                    batch_index: i32::try_from(record.index).unwrap_or(i32::MAX),
+                    batch_index_error_message: Some(record.message.as_str().into()),
+                    ..BatchIndexAndErrorMessage::default()
+                });
+                PartitionProduceResponse {
+                    log_start_offset: if error.reports_log_start() { log_start() } else { -1 },
+                    record_errors: errors.collect(),
+                    error_message: error.message().map(ByteString::from),
+                    ..refused(index, error.code())
+                }
+            }
+            Self::Refused(error) => {
+                let code = ErrorCode::from(error);
+                let mut answer = refused(index, code);
+                if matches!(error, PartitionError::Append(_)) {
+                    answer.log_start_offset = log_start();
+                }
+                if error.is_disk_full() {
+                    answer.error_message = Some(error.to_string().into());
+                }
+                if code == ErrorCode::NotLeaderOrFollower && ctx.version() >= 10 {
+                    answer.current_leader = LeaderIdAndEpoch {
+                        leader_id: ctx.broker.node_id().0,
+                        leader_epoch: partition.leader_epoch().0,
+                        ..LeaderIdAndEpoch::default()
+                    };
+                }
+                answer
+            }
+        }
+    }
+}
+
+/// Adds the addresses of the leaders that the answer names (KIP-951).
+fn with_endpoints(ctx: &Context<'_>, mut response: ProduceResponse) -> ProduceResponse {
+    let mut answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    if answers.any(|answer| answer.current_leader.leader_id >= 0) {
+        let endpoints = ctx.endpoints().map(|(id, endpoint, rack)| NodeEndpoint {
+            node_id: id.0,
+            host: endpoint.host.into(),
+            port: i32::from(endpoint.port),
+            rack,
+            ..NodeEndpoint::default()
+        });
+        response.node_endpoints = endpoints.collect();
+    }
+    response
+}
+
+struct Acknowledge {
+    response: ProduceResponse,
+    waits: Vec<Pending>,
+    deadline: Monotonic,
+}
+
+impl Wait<ProduceResponse> for Acknowledge {
+    fn poll(&mut self, ctx: &Context<'_>, expired: bool) -> Option<ProduceResponse> {
+        let response = &mut self.response;
+        self.waits.retain(|wait| {
+            wait.partition.on_commit(ctx.waiter);
+            let error = match wait.partition.offsets(None) {
+                Ok(offsets) if offsets.high_watermark >= wait.end => return false,
+                Ok(_) if expired => ErrorCode::RequestTimedOut,
+                Ok(_) => return true,
+                Err(error) => ErrorCode::from(&error),
+            };
+            let (topic, position) = wait.at;
+            let topic = response.responses.get_mut(topic);
+            let slot = topic.and_then(|topic| topic.partition_responses.get_mut(position));
+            if let Some(slot) = slot {
+                *slot = refused(slot.index, error);
+            }
+            false
+        });
+        let done = self.waits.is_empty();
+        done.then(|| with_endpoints(ctx, std::mem::take(&mut self.response)))
+    }
+
+    fn deadline(&self) -> Monotonic {
+        self.deadline
+    }
+}

@@ -1,0 +1,294 @@
+//! The broker: what every request reaches, and nothing that runs by itself.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytestring::ByteString;
+use ottla_config::{BrokerConfig, keys};
+use ottla_metadata::{Command, CommandContext, Image, Random};
+use ottla_protocol::ErrorCode;
+use ottla_protocol::ids::{BrokerId, Monotonic, Now, Offset, ProducerId};
+use ottla_protocol::messages::create_topics_request::CreatableTopic;
+use ottla_protocol::messages::{AllocateProducerIdsRequest, CreateTopicsRequest};
+use ottla_storage::Disk;
+use ottla_storage::dirs::LogDirs;
+use parking_lot::Mutex;
+
+use crate::context::Context;
+use crate::env::Env;
+use crate::groups::{Groups, OFFSETS_TOPIC};
+use crate::jobs::{Due, Job};
+use crate::partition::Directory;
+use crate::partitions::Partitions;
+use crate::producer_ids::ProducerIds;
+use crate::quorum::{CommandResult, MetadataQuorum};
+use crate::sessions::FetchSessions;
+use crate::startup::Leftovers;
+use crate::timers::Timers;
+use crate::wait::Promise;
+
+/// Who this node is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// `node.id`.
+    pub node_id: BrokerId,
+    /// From `meta.properties`.
+    pub cluster_id: String,
+}
+
+/// A broker with its controller. `Sync`: every connection's task calls it directly.
+pub struct Broker {
+    pub(crate) env: Arc<dyn Env>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) identity: Identity,
+    pub(crate) config: ArcSwap<BrokerConfig>,
+    /// Without dynamic settings.
+    pub(crate) static_config: Arc<BrokerConfig>,
+    pub(crate) image: ArcSwap<Image>,
+    pub(crate) directories: Vec<Arc<Directory>>,
+    /// What the last run left, by directory.
+    pub(crate) leftovers: Vec<Leftovers>,
+    /// Until they are closed.
+    pub(crate) dirs: Mutex<Option<LogDirs>>,
+    pub(crate) epoch: i64,
+    /// The metadata quorum of this node.
+    pub quorum: MetadataQuorum,
+    /// The partitions that live here.
+    pub partitions: Partitions,
+    /// The group coordinator.
+    pub groups: Groups,
+    /// Incremental fetch sessions.
+    pub sessions: FetchSessions,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) timers: Timers<Due>,
+    /// Names of topics whose automatic creation is under way, so that a thousand clients that ask
+    /// for one missing topic lead to one command.
+    pub(crate) creating: Mutex<std::collections::BTreeSet<ByteString>>,
+}
+
+/// Most topics that are being created automatically at one time; more are asked for again.
+const CREATING_MAX: usize = 1000;
+
+impl Broker {
+    /// The world around.
+    #[must_use]
+    pub fn env(&self) -> &dyn Env {
+        &*self.env
+    }
+
+    /// The disk.
+    #[must_use]
+    pub fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
+    /// The configuration now in force.
+    #[must_use]
+    pub fn config(&self) -> arc_swap::Guard<Arc<BrokerConfig>> {
+        self.config.load()
+    }
+
+    /// The committed metadata.
+    #[must_use]
+    pub fn image(&self) -> Arc<Image> {
+        self.image.load_full()
+    }
+
+    /// `node.id`.
+    #[must_use]
+    pub fn node_id(&self) -> BrokerId {
+        self.identity.node_id
+    }
+
+    /// The cluster's id.
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.identity.cluster_id
+    }
+
+    /// The log directories, in the order of the configuration.
+    #[must_use]
+    pub fn directories(&self) -> &[Arc<Directory>] {
+        &self.directories
+    }
+
+    /// The epoch of this broker's registration.
+    #[must_use]
+    pub fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
+    /// Hands a client's command to the controller.
+    pub(crate) fn command(
+        &self,
+        ctx: &Context<'_>,
+        command: Command,
+    ) -> Arc<Promise<CommandResult>> {
+        let host = ctx.connection.peer.ip().to_canonical().to_string();
+        self.command_from(ctx.now, &host, command)
+    }
+
+    /// Hands a command to the controller. `host` is where it came from.
+    pub(crate) fn command_from(
+        &self,
+        now: Now,
+        host: &str,
+        command: Command,
+    ) -> Arc<Promise<CommandResult>> {
+        let mut random = EnvRandom(self.env());
+        let mut context = CommandContext {
+            now,
+            next_offset: Offset::NONE,
+            random: &mut random,
+            principal: "User:ANONYMOUS",
+            client_host: host,
+        };
+        self.quorum.submit(self, command, &mut context)
+    }
+
+    /// Asks for topics that a client named and that do not exist. Nobody waits for the answer: the
+    /// client asks again.
+    pub(crate) fn create_automatically(&self, ctx: &Context<'_>, names: Vec<ByteString>) {
+        let wanted: Vec<_> = {
+            let mut creating = self.creating.lock();
+            let room = CREATING_MAX.saturating_sub(creating.len());
+            let new = names.into_iter().filter(|name| creating.insert(ByteString::from(&**name)));
+            new.take(room).collect()
+        };
+        if wanted.is_empty() {
+            return;
+        }
+        let topics = wanted.iter().map(|name| self.automatic_topic(name));
+        let request = CreateTopicsRequest { topics: topics.collect(), ..Default::default() };
+        // The promise is dropped: whether it worked shows in the next answer.
+        drop(self.command(ctx, Command::CreateTopics(request)));
+        // What was refused may be asked for again; what was created is found in the image.
+        let mut creating = self.creating.lock();
+        for name in wanted {
+            creating.remove(&name);
+        }
+    }
+
+    fn automatic_topic(&self, name: &ByteString) -> CreatableTopic {
+        let mut topic = CreatableTopic {
+            name: name.clone(),
+            num_partitions: -1,
+            replication_factor: -1,
+            ..CreatableTopic::default()
+        };
+        if **name == *OFFSETS_TOPIC {
+            let config = self.config();
+            topic.num_partitions = config.get(keys::OFFSETS_TOPIC_NUM_PARTITIONS);
+            topic.replication_factor = config.get(keys::OFFSETS_TOPIC_REPLICATION_FACTOR);
+            let segment = config.get(keys::OFFSETS_TOPIC_SEGMENT_BYTES).to_string();
+            let configs = [
+                ("cleanup.policy", "compact"),
+                ("compression.type", "producer"),
+                ("segment.bytes", segment.as_str()),
+            ];
+            topic.configs = configs.map(|(name, value)| crate::topics::setting(name, value)).into();
+        }
+        topic
+    }
+
+    /// The next producer id, or `None` while the controller is asked for a block of them.
+    pub(crate) fn next_producer_id(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<Option<ProducerId>, ErrorCode> {
+        self.producer_ids.next(ctx.waiter, || {
+            let request = AllocateProducerIdsRequest {
+                broker_id: self.node_id().0,
+                broker_epoch: self.epoch,
+                ..AllocateProducerIdsRequest::default()
+            };
+            self.command(ctx, Command::AllocateProducerIds(request))
+        })
+    }
+
+    /// The finalized features of an image, kraft.version included.
+    pub(crate) fn finalized_features(&self, image: &Image) -> Vec<(String, i16)> {
+        let mut features: Vec<_> =
+            image.features().map(|(name, level)| (name.to_owned(), level)).collect();
+        let kraft = self.quorum.kraft_version();
+        if kraft > 0 {
+            features.push((ottla_metadata::features::KRAFT_VERSION.to_owned(), kraft));
+        }
+        features
+    }
+
+    /// Runs a job after a delay.
+    pub(crate) fn delete_later(&self, job: Job, delay_ms: i64) {
+        self.run_at(self.env().now().monotonic.plus_millis(delay_ms), job);
+    }
+
+    /// Runs a job at a time.
+    pub(crate) fn run_at(&self, at: Monotonic, job: Job) {
+        self.timers.add(at, Due::Job(job));
+        self.env().schedule(at);
+    }
+
+    /// Does what is due and returns when to be called again.
+    pub fn tick(&self) -> Monotonic {
+        let now = self.env().now();
+        for due in self.timers.due(now.monotonic) {
+            self.run_due(due, now);
+        }
+        let groups = self.groups.tick(self, now);
+        let quorum = self.quorum.tick(self, now);
+        self.timers.next().min(groups).min(quorum)
+    }
+
+    fn run_due(&self, due: Due, now: Now) {
+        let config = self.config();
+        let (again, interval_ms, job) = match due {
+            Due::Job(job) => return self.env().submit(job),
+            Due::Retention => {
+                let interval = config.get(keys::LOG_RETENTION_CHECK_INTERVAL_MS);
+                (Due::Retention, interval, Job::Retention)
+            }
+            Due::HighWatermarks => {
+                let interval = config.get(keys::REPLICA_HIGH_WATERMARK_CHECKPOINT_INTERVAL_MS);
+                (Due::HighWatermarks, interval, Job::CheckpointHighWatermarks)
+            }
+            Due::RecoveryPoints => {
+                let interval = config.get(keys::LOG_FLUSH_OFFSET_CHECKPOINT_INTERVAL_MS);
+                (Due::RecoveryPoints, i64::from(interval), Job::CheckpointRecoveryPoints)
+            }
+            Due::FlushAged => (Due::FlushAged, crate::jobs::FLUSH_CHECK_MS, Job::FlushAged),
+            Due::Heartbeat => {
+                self.heartbeat(now);
+                let interval = config.get(keys::BROKER_HEARTBEAT_INTERVAL_MS);
+                self.timers.add(now.monotonic.plus_millis(i64::from(interval)), Due::Heartbeat);
+                return;
+            }
+        };
+        self.timers.add(now.monotonic.plus_millis(interval_ms.max(1)), again);
+        self.env().submit(job);
+    }
+
+    /// Stops: whoever waits is refused, logs are closed and marked clean.
+    pub fn shut_down(&self) {
+        let now = self.env().now();
+        self.groups.unload_all(now);
+        for job in self.timers.drain() {
+            // Files that wait for their delayed removal go now.
+            if let Due::Job(job @ (Job::Delete(_) | Job::RemoveDirectory(_))) = job {
+                self.run(job);
+            }
+        }
+        self.close_partitions(now);
+        if let Err(error) = self.quorum.close(now) {
+            tracing::warn!("the metadata log was not closed cleanly: {error}");
+        }
+    }
+}
+
+/// The environment's randomness, for the controller.
+struct EnvRandom<'a>(&'a dyn Env);
+
+impl Random for EnvRandom<'_> {
+    fn next_u64(&mut self) -> u64 {
+        self.0.random()
+    }
+}

@@ -1,0 +1,253 @@
+//! One client connection as a state machine: frames in, responses out, in order.
+//!
+//! The next request starts when the previous one was answered, with one exception: a pipelined API
+//! (Produce) may start behind parked requests of pipelined APIs, so that batches are appended while
+//! earlier ones still wait for their acknowledgement. The depth is bounded by
+//! [`IN_FLIGHT_MAX`]; at the bound, and while a request must wait its turn, the connection asks for
+//! no more frames and TCP pushes back on the client.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_protocol::ids::{Monotonic, Now};
+
+use crate::Broker;
+use crate::api::{self, ErasedReply, ErasedWait};
+use crate::context::{Context, RequestInfo};
+use crate::listener::Listener;
+use crate::router::{self, Routed};
+use crate::wait::{Waiter, Wake};
+
+/// Most requests of one connection that may be appended and unanswered.
+pub const IN_FLIGHT_MAX: usize = 128;
+
+/// Where a connection comes from and where it arrived.
+#[derive(Debug, Clone)]
+pub struct ConnectionInfo {
+    /// Unique within this process.
+    pub id: u64,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The address the client reached us at.
+    pub local: SocketAddr,
+    /// The listener it came in through.
+    pub listener: Arc<Listener>,
+}
+
+/// A response ready to be written: parts in order, the 4-byte frame size included.
+#[derive(Debug, Default)]
+pub struct Response {
+    /// Byte runs and file ranges.
+    pub parts: Vec<Part>,
+}
+
+/// One part of a response.
+#[derive(Debug)]
+pub enum Part {
+    /// Bytes from memory.
+    Bytes(Bytes),
+    /// A range of a log segment.
+    Slice(ottla_storage::LogSlice),
+}
+
+enum State {
+    Ready(Response),
+    Parked(Parked),
+}
+
+/// A request that waits. Its registrations are void once it is dropped.
+struct Parked {
+    wait: Box<dyn ErasedWait>,
+    waiter: Arc<Waiter>,
+    deadline: Monotonic,
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        self.waiter.spend();
+    }
+}
+
+struct InFlight {
+    request: RequestInfo,
+    state: State,
+}
+
+/// The protocol side of one connection. Owned and called by one task.
+pub struct Connection {
+    broker: Arc<Broker>,
+    info: ConnectionInfo,
+    wake: Arc<dyn Wake>,
+    in_flight: VecDeque<InFlight>,
+    held: Option<Routed>,
+    closing: Option<String>,
+}
+
+impl Connection {
+    /// A connection that was just accepted. `wake` asks its task to call [`Connection::poll`].
+    #[must_use]
+    pub fn new(broker: Arc<Broker>, info: ConnectionInfo, wake: Arc<dyn Wake>) -> Self {
+        Self { broker, info, wake, in_flight: VecDeque::new(), held: None, closing: None }
+    }
+
+    /// Whether [`Connection::frame`] may be called. False is back-pressure: stop reading.
+    #[must_use]
+    pub fn ready_for_frame(&self) -> bool {
+        self.closing.is_none()
+            && self.held.is_none()
+            && self.in_flight.len() < IN_FLIGHT_MAX
+            && self.in_flight.iter().all(|r| !r.is_parked() || r.request.row.pipelined)
+    }
+
+    /// Takes one complete request frame, without its 4-byte size.
+    pub fn frame(&mut self, frame: Bytes, now: Now) {
+        match router::route(&self.info.listener, frame) {
+            Ok(routed) if self.may_start(&routed) => self.start(routed, now),
+            Ok(routed) => self.held = Some(routed),
+            Err(error) => self.close(error.to_string()),
+        }
+    }
+
+    /// Looks again at the parked requests whose event happened or whose deadline passed.
+    pub fn poll(&mut self, now: Now) {
+        for index in 0..self.in_flight.len() {
+            if let Some(request) = self.in_flight.get_mut(index) {
+                let outcome = request.poll(&self.broker, &self.info, &self.wake, now);
+                if let Err(reason) = outcome {
+                    self.close(reason);
+                    return;
+                }
+            }
+        }
+        if let Some(routed) = self.held.take() {
+            if self.may_start(&routed) {
+                self.start(routed, now);
+            } else {
+                self.held = Some(routed);
+            }
+        }
+    }
+
+    /// The next response to write, in order of the requests.
+    pub fn take_response(&mut self) -> Option<Response> {
+        let first = self.in_flight.pop_front_if(|request| !request.is_parked())?;
+        match first.state {
+            State::Ready(response) => Some(response),
+            State::Parked(_) => None,
+        }
+    }
+
+    /// When [`Connection::poll`] must be called at the latest, [`Monotonic::NEVER`] if only a wake
+    /// can change anything.
+    #[must_use]
+    pub fn deadline(&self) -> Monotonic {
+        let deadlines = self.in_flight.iter().map(|request| match request.state {
+            State::Parked(ref parked) => parked.deadline,
+            State::Ready(_) => Monotonic::NEVER,
+        });
+        deadlines.min().unwrap_or(Monotonic::NEVER)
+    }
+
+    /// Why the connection is to be closed once [`Connection::take_response`] gives nothing more.
+    #[must_use]
+    pub fn should_close(&self) -> Option<&str> {
+        self.closing.as_deref()
+    }
+
+    fn may_start(&self, routed: &Routed) -> bool {
+        let waiting = self.in_flight.iter().filter(|r| r.is_parked());
+        let mut waiting = waiting.peekable();
+        waiting.peek().is_none()
+            || (routed.request.row.pipelined && waiting.all(|r| r.request.row.pipelined))
+    }
+
+    fn start(&mut self, routed: Routed, now: Now) {
+        let Routed { request, body } = routed;
+        let waiter = Waiter::new(Arc::clone(&self.wake));
+        let context = Context::new(&self.broker, &self.info, &request, now, &waiter);
+        let reply = match body {
+            Some(body) => (request.row.run)(&context, body),
+            None => Ok(api::unsupported_version(&context)),
+        };
+        match reply {
+            Ok(ErasedReply::Ready(response)) => self.push(request, State::Ready(response)),
+            Ok(ErasedReply::Silent) => {}
+            Ok(ErasedReply::Wait(wait)) => {
+                drop(context);
+                let deadline = wait.deadline();
+                let state = State::Parked(Parked { wait, waiter, deadline });
+                let mut parked = InFlight { request, state };
+                // Park registers, then checks once more: the event may have happened in between.
+                match parked.poll_now(&self.broker, &self.info, &self.wake, now) {
+                    Ok(()) => self.in_flight.push_back(parked),
+                    Err(reason) => self.close(reason),
+                }
+            }
+            Ok(ErasedReply::Close(reason)) => self.close(reason),
+            Err(error) => {
+                let name = request.row.name();
+                self.close(format!("{name} v{}: {error}", request.version));
+            }
+        }
+    }
+
+    fn push(&mut self, request: RequestInfo, state: State) {
+        self.in_flight.push_back(InFlight { request, state });
+    }
+
+    /// Responses that were ready stay to be written; everything else is dropped.
+    fn close(&mut self, reason: String) {
+        self.held = None;
+        let answered = self.in_flight.iter().take_while(|request| !request.is_parked()).count();
+        self.in_flight.truncate(answered);
+        self.closing.get_or_insert(reason);
+    }
+}
+
+impl InFlight {
+    fn is_parked(&self) -> bool {
+        matches!(self.state, State::Parked(_))
+    }
+
+    fn poll(
+        &mut self,
+        broker: &Broker,
+        info: &ConnectionInfo,
+        wake: &Arc<dyn Wake>,
+        now: Now,
+    ) -> Result<(), String> {
+        match &self.state {
+            State::Parked(parked)
+                if parked.waiter.has_fired() || parked.deadline <= now.monotonic =>
+            {
+                self.poll_now(broker, info, wake, now)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn poll_now(
+        &mut self,
+        broker: &Broker,
+        info: &ConnectionInfo,
+        wake: &Arc<dyn Wake>,
+        now: Now,
+    ) -> Result<(), String> {
+        let State::Parked(parked) = &mut self.state else { return Ok(()) };
+        if parked.waiter.has_fired() {
+            parked.waiter.spend();
+            parked.waiter = Waiter::new(Arc::clone(wake));
+        }
+        let context = Context::new(broker, info, &self.request, now, &parked.waiter);
+        match parked.wait.poll(&context, parked.deadline <= now.monotonic) {
+            Ok(None) => Ok(()),
+            Ok(Some(response)) => {
+                self.state = State::Ready(response);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! What the broker asks of the world around it: time, randomness, threads to run slow work on, and
+//! a timer. `server` gives the real ones, `sim` virtual ones.
+
+use ottla_protocol::ids::{Monotonic, Now};
+
+use crate::jobs::Job;
+
+/// The broker's environment. All calls return at once.
+pub trait Env: Send + Sync + 'static {
+    /// Reads both clocks.
+    fn now(&self) -> Now;
+
+    /// 64 unpredictable bits (in simulation: from the seed).
+    fn random(&self) -> u64;
+
+    /// Runs `Broker::run(job)` later, on a thread where it may block. Jobs of one
+    /// [`crate::jobs::Lane`] run in order of submission; lanes are independent of each other.
+    fn submit(&self, job: Job);
+
+    /// Calls `Broker::tick` at `at` or earlier. Earlier requests stay in force.
+    fn schedule(&self, at: Monotonic);
+}

@@ -1,0 +1,123 @@
+//! The group coordinator's records in and out of partitions of `__consumer_offsets`.
+
+use bytes::Bytes;
+use ottla_coordinator::{GroupShard, LogRecord, Output};
+use ottla_protocol::ids::{Now, Offset, ProducerId};
+use ottla_protocol::records::{
+    BatchBuilder, BatchOptions, BatchView, BuildError, EndTxnMarker, WalkLimits, batches, records,
+};
+
+use crate::partition::{AppendOutcome, Isolation, Partition, PartitionError, Read};
+
+/// Most bytes read at once while loading.
+const READ_BYTES: u32 = 1 << 20;
+
+/// Most bytes that a batch of group records may inflate to.
+const LIMITS: WalkLimits = WalkLimits { inflated_bytes_max: 256 << 20 };
+
+/// Why a partition of group records could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// The partition refuses.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    /// The file cannot be read.
+    #[error("reading failed: {0}")]
+    Io(#[from] std::io::Error),
+    /// A batch or record is damaged.
+    #[error("at offset {offset}: {reason}")]
+    Damaged {
+        /// Where reading stopped.
+        offset: Offset,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Appends the records of an output as one batch.
+///
+/// # Errors
+/// As [`Partition::append_own`]; a batch that cannot be built is refused like a corrupt one.
+pub(crate) fn append(
+    partition: &Partition,
+    output: &Output,
+    now: Now,
+) -> Result<AppendOutcome, PartitionError> {
+    let batch = build(output, now).map_err(|error| {
+        PartitionError::Append(ottla_storage::AppendError::Corrupt(error.to_string()))
+    })?;
+    partition.append_own(&batch, now)
+}
+
+fn build(output: &Output, now: Now) -> Result<Vec<u8>, BuildError> {
+    let mut options = BatchOptions::default();
+    if let Some((id, epoch)) = output.producer {
+        options.transactional = true;
+        options.producer_id = id;
+        options.producer_epoch = epoch;
+    }
+    let mut batch = BatchBuilder::new(options);
+    for record in &output.records {
+        batch.append(now.wall, Some(&record.key), record.value.as_deref())?;
+    }
+    batch.build()
+}
+
+/// Feeds every record of a partition to a shard. Returns how many there were.
+///
+/// # Errors
+/// See [`LoadError`].
+pub(crate) fn replay(partition: &Partition, machine: &mut GroupShard) -> Result<u64, LoadError> {
+    let offsets = partition.offsets(None)?;
+    let (mut at, mut count) = (offsets.log_start, 0);
+    while at < offsets.high_watermark {
+        let read = Read {
+            offset: at,
+            leader_epoch: None,
+            isolation: Isolation::Uncommitted,
+            bytes_max: READ_BYTES,
+            at_least_one_batch: true,
+        };
+        let Some(slice) = partition.read(&read)?.slice else { break };
+        let bytes = slice.read()?;
+        let before = at;
+        for batch in batches(&bytes) {
+            // The read may end inside a batch; the next one starts there.
+            let Ok(batch) = batch else { break };
+            if batch.header().last_offset() >= at {
+                count += replay_batch(&batch, machine)?;
+                at = batch.header().last_offset().plus(1);
+            }
+        }
+        if at == before {
+            let reason = "no whole batch can be read here".to_owned();
+            return Err(LoadError::Damaged { offset: at, reason });
+        }
+    }
+    Ok(count)
+}
+
+fn replay_batch(batch: &BatchView<'_>, machine: &mut GroupShard) -> Result<u64, LoadError> {
+    let header = batch.header();
+    let damaged = |reason: String| LoadError::Damaged { offset: header.base_offset, reason };
+    let mut count = 0;
+    let producer = if header.is_transactional() { header.producer_id } else { ProducerId::NONE };
+    for record in records(batch, &LIMITS).map_err(|e| damaged(e.to_string()))? {
+        let record = record.map_err(|error| damaged(error.to_string()))?;
+        let Some(key) = record.key else { continue };
+        if header.is_control() {
+            let value = record.value.as_deref().unwrap_or_default();
+            if let Some(marker) = EndTxnMarker::from_record(&key, value) {
+                machine.replay_end_marker(header.producer_id, marker.committed);
+            }
+            continue;
+        }
+        let key = Bytes::copy_from_slice(&key);
+        let value = record.value.map(|value| Bytes::copy_from_slice(&value));
+        machine
+            .replay(&LogRecord { key, value }, record.offset, producer)
+            .map_err(|error| damaged(error.to_string()))?;
+        count += 1;
+    }
+    Ok(count)
+}

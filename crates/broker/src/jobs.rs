@@ -1,0 +1,170 @@
+//! Slow work as data: the environment runs [`Job`]s on threads where they may block, and what they
+//! find comes back into the broker as an input.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ottla_storage::DeleteWork;
+
+use crate::Broker;
+use crate::partition::Partition;
+
+/// Which thread a job runs on. Metadata is apart from data: a data disk that stalls must not stall
+/// the controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// The metadata log.
+    Metadata,
+    /// Everything that acknowledgements may wait for.
+    Data,
+    /// Deletes and checkpoints: nobody waits.
+    Background,
+}
+
+/// Work that blocks.
+pub enum Job {
+    /// Syncs the metadata log; what it covers is committed then.
+    FlushMetadata,
+    /// Writes a snapshot of the committed metadata image.
+    SnapshotMetadata,
+    /// Syncs a partition's log.
+    Flush(Arc<Partition>),
+    /// Replays a partition of `__consumer_offsets`.
+    LoadGroups(i32),
+    /// Applies retention to every partition.
+    Retention,
+    /// Flushes the partitions whose `flush.ms` passed.
+    FlushAged,
+    /// Writes high watermarks.
+    CheckpointHighWatermarks,
+    /// Writes recovery points and log start offsets.
+    CheckpointRecoveryPoints,
+    /// Removes files that were renamed `.deleted`.
+    Delete(DeleteWork),
+    /// Removes the directory of a deleted partition.
+    RemoveDirectory(PathBuf),
+}
+
+impl Job {
+    /// Where it runs.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        match self {
+            Self::FlushMetadata | Self::SnapshotMetadata => Lane::Metadata,
+            Self::Flush(_) | Self::LoadGroups(_) | Self::FlushAged => Lane::Data,
+            Self::Retention
+            | Self::CheckpointHighWatermarks
+            | Self::CheckpointRecoveryPoints
+            | Self::Delete(_)
+            | Self::RemoveDirectory(_) => Lane::Background,
+        }
+    }
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::FlushMetadata => f.write_str("flush metadata"),
+            Self::SnapshotMetadata => f.write_str("snapshot metadata"),
+            Self::Flush(partition) => write!(f, "flush {}", partition.name),
+            Self::LoadGroups(index) => write!(f, "load groups {index}"),
+            Self::Retention => f.write_str("retention"),
+            Self::FlushAged => f.write_str("flush aged"),
+            Self::CheckpointHighWatermarks => f.write_str("checkpoint high watermarks"),
+            Self::CheckpointRecoveryPoints => f.write_str("checkpoint recovery points"),
+            Self::Delete(_) => f.write_str("delete segments"),
+            Self::RemoveDirectory(path) => write!(f, "remove {}", path.display()),
+        }
+    }
+}
+
+/// What a timer brings.
+pub enum Due {
+    /// Submit this job now.
+    Job(Job),
+    /// Retention, and the next one.
+    Retention,
+    /// High watermark checkpoints, and the next ones.
+    HighWatermarks,
+    /// Recovery point checkpoints, and the next ones.
+    RecoveryPoints,
+    /// A look for logs to flush by age, and the next one.
+    FlushAged,
+    /// A heartbeat to the controller, and the next one.
+    Heartbeat,
+}
+
+/// How often logs are looked at for `flush.ms`, in milliseconds.
+pub const FLUSH_CHECK_MS: i64 = 1000;
+
+impl Broker {
+    /// Runs a job to its end. May block; called by the environment on a thread made for it.
+    pub fn run(&self, job: Job) {
+        match job {
+            Job::FlushMetadata => self.quorum.run_flush(self),
+            Job::SnapshotMetadata => self.quorum.run_snapshot(self),
+            Job::Flush(partition) => self.flush(&partition),
+            Job::LoadGroups(index) => self.groups.load(index, self),
+            Job::Retention => self.run_retention(),
+            Job::FlushAged => self.flush_aged(),
+            Job::CheckpointHighWatermarks => self.checkpoint_high_watermarks(),
+            Job::CheckpointRecoveryPoints => self.checkpoint_recovery_points(),
+            Job::Delete(work) => {
+                if let Err(error) = work.run() {
+                    tracing::warn!("segment files could not be removed: {error}");
+                }
+            }
+            Job::RemoveDirectory(path) => {
+                if let Err(error) = self.disk().remove_dir_all(&path) {
+                    tracing::warn!("{} could not be removed: {error}", path.display());
+                }
+            }
+        }
+    }
+
+    fn flush(&self, partition: &Arc<Partition>) {
+        loop {
+            let again = match partition.flush_work() {
+                Ok(work) => partition.flushed(work.run().map(|()| work.covers), self.env().now()),
+                Err(error) => {
+                    partition.flush_failed(&error.to_string());
+                    false
+                }
+            };
+            if partition.name.topic == crate::groups::OFFSETS_TOPIC {
+                self.groups.committed(partition.name.index.0);
+            }
+            if !again {
+                return;
+            }
+        }
+    }
+
+    fn flush_aged(&self) {
+        let now = self.env().now();
+        for partition in self.partitions.all() {
+            let aged = partition.with_log(None, |log, _| log.needs_flush(now)).unwrap_or(false);
+            if aged && partition.request_flush() {
+                self.flush(&partition);
+            }
+        }
+    }
+
+    fn run_retention(&self) {
+        for partition in self.partitions.all() {
+            let now = self.env().now();
+            let result = partition
+                .update_log(|log, offsets| log.enforce_retention(offsets.high_watermark, now));
+            match result {
+                Ok(work) => {
+                    for work in work {
+                        self.run_at(work.due, Job::Delete(work));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(partition = %partition.name, "retention failed: {error}");
+                }
+            }
+        }
+    }
+}

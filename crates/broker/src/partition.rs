@@ -1,0 +1,626 @@
+//! A partition that this broker leads: its log behind one lock, its high watermark, and who waits.
+//!
+//! Role, leader epoch and configuration are checked here, under the lock; the metadata image only
+//! routes. The lock is never held across a wait, and wakes are delivered after its release.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use arc_swap::ArcSwap;
+use bytestring::ByteString;
+use ottla_config::{CompressionType, TimestampType as TopicTimestampType, TopicConfig};
+use ottla_protocol::ErrorCode;
+use ottla_protocol::Uuid;
+use ottla_protocol::ids::{LeaderEpoch, Now, Offset, PartitionIndex};
+use ottla_protocol::records::{Compression, TimestampType};
+use ottla_storage::{
+    AbortedTxn, AppendError, Appended, FlushWork, Flushed, Log, LogConfig, LogSlice, ProduceRules,
+    ProducerStateError, ReadError, StorageError, ValidatedBatch,
+};
+use parking_lot::Mutex;
+
+use crate::wait::{WaitList, Waiter, Wakes};
+
+/// Names a partition for people and for the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionName {
+    /// Topic name.
+    pub topic: ByteString,
+    /// Topic id.
+    pub topic_id: Uuid,
+    /// Index within the topic.
+    pub index: PartitionIndex,
+}
+
+impl std::fmt::Display for PartitionName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.topic, self.index)
+    }
+}
+
+/// A log directory as its partitions see it. Once offline it stays so until a restart has recovered
+/// it: after a failed fsync, pages may be marked clean that never reached the disk.
+#[derive(Debug)]
+pub struct Directory {
+    /// Its id in `meta.properties`.
+    pub id: Uuid,
+    /// Its path, as configured.
+    pub path: std::path::PathBuf,
+    offline: OnceLock<String>,
+}
+
+impl Directory {
+    /// A directory that is online.
+    #[must_use]
+    pub fn new(id: Uuid, path: std::path::PathBuf) -> Arc<Self> {
+        Arc::new(Self { id, path, offline: OnceLock::new() })
+    }
+
+    /// Why it is offline, if it is.
+    #[must_use]
+    pub fn offline(&self) -> Option<&str> {
+        self.offline.get().map(String::as_str)
+    }
+
+    /// Takes it offline; the first reason stays.
+    pub fn take_offline(&self, reason: &str) {
+        if self.offline.set(reason.to_owned()).is_ok() {
+            tracing::error!(
+                directory = %self.path.display(),
+                "log directory is offline: {reason}; its partitions refuse requests until a restart has recovered it"
+            );
+        }
+    }
+}
+
+/// Why a partition did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum PartitionError {
+    /// The client's idea of the leader epoch is older than ours (KIP-320).
+    #[error("leader epoch {got} in the request, {ours} here")]
+    FencedLeaderEpoch {
+        /// In the request.
+        got: LeaderEpoch,
+        /// Ours.
+        ours: LeaderEpoch,
+    },
+    /// The client's idea of the leader epoch is newer than ours.
+    #[error("leader epoch {got} in the request, only {ours} is known here")]
+    UnknownLeaderEpoch {
+        /// In the request.
+        got: LeaderEpoch,
+        /// Ours.
+        ours: LeaderEpoch,
+    },
+    /// This broker does not lead the partition.
+    #[error("this broker does not lead the partition")]
+    NotLeader,
+    /// The log directory is offline.
+    #[error("the log directory is offline: {0}")]
+    Offline(String),
+    /// The disk is full: the log is unchanged, reads go on.
+    #[error("{0}")]
+    DiskFull(String),
+    /// The log refused the batch.
+    #[error(transparent)]
+    Append(AppendError),
+    /// The log refused the read.
+    #[error(transparent)]
+    Read(ReadError),
+    /// A DeleteRecords offset outside the log.
+    #[error("offset {got} is not between the log start {start} and the high watermark {end}")]
+    OffsetOutOfRange {
+        /// In the request.
+        got: Offset,
+        /// Log start.
+        start: Offset,
+        /// High watermark.
+        end: Offset,
+    },
+}
+
+impl PartitionError {
+    /// Whether the disk is full.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::DiskFull(_))
+    }
+}
+
+impl From<&PartitionError> for ErrorCode {
+    fn from(error: &PartitionError) -> Self {
+        match error {
+            PartitionError::FencedLeaderEpoch { .. } => Self::FencedLeaderEpoch,
+            PartitionError::UnknownLeaderEpoch { .. } => Self::UnknownLeaderEpoch,
+            PartitionError::NotLeader => Self::NotLeaderOrFollower,
+            PartitionError::Offline(_) | PartitionError::DiskFull(_) => Self::KafkaStorageError,
+            PartitionError::Append(error) => append_code(error),
+            PartitionError::Read(ReadError::OutOfRange { .. }) => Self::OffsetOutOfRange,
+            PartitionError::Read(ReadError::Storage(_)) => Self::KafkaStorageError,
+            PartitionError::OffsetOutOfRange { .. } => Self::OffsetOutOfRange,
+        }
+    }
+}
+
+fn append_code(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::Storage(_) | AppendError::OffsetsExhausted(_) => ErrorCode::KafkaStorageError,
+        AppendError::Producer(ProducerStateError::OutOfOrderSequence { .. }) => {
+            ErrorCode::OutOfOrderSequenceNumber
+        }
+        AppendError::Producer(ProducerStateError::InvalidProducerEpoch { .. }) => {
+            ErrorCode::InvalidProducerEpoch
+        }
+        AppendError::Producer(ProducerStateError::InvalidTxnState { .. }) => {
+            ErrorCode::InvalidTxnState
+        }
+        AppendError::Producer(ProducerStateError::CoordinatorFenced { .. }) => {
+            ErrorCode::TransactionCoordinatorFenced
+        }
+        AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
+        AppendError::UnexpectedOffset { .. } | AppendError::Corrupt(_) => ErrorCode::CorruptMessage,
+    }
+}
+
+/// What a fetch may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Up to the high watermark (READ_UNCOMMITTED).
+    Uncommitted,
+    /// Up to the last stable offset (READ_COMMITTED).
+    Committed,
+}
+
+/// A read of one partition.
+#[derive(Debug, Clone, Copy)]
+pub struct Read {
+    /// The first offset wanted.
+    pub offset: Offset,
+    /// The epoch the client believes in, if it says one.
+    pub leader_epoch: Option<LeaderEpoch>,
+    /// What may be seen.
+    pub isolation: Isolation,
+    /// Most bytes wanted.
+    pub bytes_max: u32,
+    /// Give the first batch whole even if it is larger.
+    pub at_least_one_batch: bool,
+}
+
+/// Where a partition's log stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offsets {
+    /// First offset that can be read.
+    pub log_start: Offset,
+    /// Everything below is committed.
+    pub high_watermark: Offset,
+    /// Everything below is decided (no open transaction).
+    pub last_stable: Offset,
+    /// One past the last record.
+    pub log_end: Offset,
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub struct ReadOutcome {
+    /// The offsets at the time of the read.
+    pub offsets: Offsets,
+    /// The bytes; `None` when there is nothing yet at the offset.
+    pub slice: Option<LogSlice>,
+    /// Aborted transactions that overlap the slice, for a read of committed records.
+    pub aborted: Vec<AbortedTxn>,
+}
+
+/// An append and what must follow it, after the lock is released.
+pub struct AppendOutcome {
+    /// Where the batch is.
+    pub appended: Appended,
+    /// Whether everything up to the batch's end is committed already.
+    pub committed: bool,
+    /// Whether the caller must submit [`crate::jobs::Job::Flush`] for this partition.
+    pub flush: bool,
+}
+
+/// A partition of this broker.
+pub struct Partition {
+    /// Which one.
+    pub name: PartitionName,
+    /// The log directory it lives in.
+    pub directory: Arc<Directory>,
+    config: ArcSwap<TopicConfig>,
+    state: Mutex<State>,
+}
+
+/// Whether a flush job of the partition is under way: at most one is, and it covers all that was
+/// appended before it began (group commit).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    Idle,
+    Running,
+}
+
+struct State {
+    log: Log,
+    leader_epoch: LeaderEpoch,
+    leads: bool,
+    /// Acknowledgements and the high watermark wait for fsync (`flush.messages=1`).
+    synced_acks: bool,
+    high_watermark: Offset,
+    flush: Flush,
+    appended: WaitList,
+    committed: WaitList,
+}
+
+impl Partition {
+    /// A partition led by this broker. `high_watermark` is the checkpointed one; without other
+    /// replicas everything that survived is committed.
+    #[must_use]
+    pub fn new(
+        name: PartitionName,
+        directory: Arc<Directory>,
+        log: Log,
+        (leader_epoch, config): (LeaderEpoch, Arc<TopicConfig>),
+    ) -> Self {
+        let synced_acks = log.config().flush_messages == 1;
+        let high_watermark = log.log_end_offset();
+        let state = State {
+            log,
+            leader_epoch,
+            leads: true,
+            synced_acks,
+            high_watermark,
+            flush: Flush::Idle,
+            appended: WaitList::default(),
+            committed: WaitList::default(),
+        };
+        Self { name, directory, config: ArcSwap::new(config), state: Mutex::new(state) }
+    }
+
+    /// Appends a validated batch as leader.
+    ///
+    /// # Errors
+    /// Not leader, directory offline, or the log refuses ([`AppendError`]). The log is unchanged.
+    pub fn append(
+        &self,
+        batch: &ValidatedBatch<'_>,
+        now: Now,
+    ) -> Result<AppendOutcome, PartitionError> {
+        self.append_with(now, |log, epoch| log.append_as_leader(batch, epoch, now))
+    }
+
+    /// Appends a batch that this broker made itself: a coordinator's records, a marker.
+    ///
+    /// # Errors
+    /// As [`Partition::append`].
+    pub fn append_own(&self, batch: &[u8], now: Now) -> Result<AppendOutcome, PartitionError> {
+        self.append_with(now, |log, epoch| log.append_control(batch, epoch, now))
+    }
+
+    fn append_with(
+        &self,
+        now: Now,
+        append: impl FnOnce(&mut Log, LeaderEpoch) -> Result<Appended, AppendError>,
+    ) -> Result<AppendOutcome, PartitionError> {
+        self.check_online()?;
+        let mut wakes = Wakes::default();
+        let outcome = {
+            let mut state = self.state.lock();
+            state.check_leader(None)?;
+            let epoch = state.leader_epoch;
+            let appended =
+                append(&mut state.log, epoch).map_err(|error| self.append_failed(error))?;
+            state.advance_high_watermark(&mut wakes);
+            state.appended.take_into(&mut wakes);
+            let committed = state.high_watermark > appended.last_offset;
+            // A segment that was rolled is synced behind the producers' backs: it bounds recovery.
+            let wanted = !committed || appended.rolled || state.log.needs_flush(now);
+            let flush = wanted && state.begin_flush();
+            AppendOutcome { appended, committed, flush }
+        };
+        wakes.deliver();
+        Ok(outcome)
+    }
+
+    /// Reads from the log.
+    ///
+    /// # Errors
+    /// Wrong leader epoch, not leader, offset out of range, directory offline.
+    pub fn read(&self, read: &Read) -> Result<ReadOutcome, PartitionError> {
+        self.check_online()?;
+        let state = self.state.lock();
+        state.check_leader(read.leader_epoch)?;
+        let offsets = state.offsets();
+        if read.offset < offsets.log_start || read.offset > offsets.log_end {
+            return Err(PartitionError::OffsetOutOfRange {
+                got: read.offset,
+                start: offsets.log_start,
+                end: offsets.log_end,
+            });
+        }
+        let upper_bound = match read.isolation {
+            Isolation::Uncommitted => offsets.high_watermark,
+            Isolation::Committed => offsets.last_stable,
+        };
+        if read.offset >= upper_bound {
+            return Ok(ReadOutcome { offsets, slice: None, aborted: Vec::new() });
+        }
+        let slice = state
+            .log
+            .read(read.offset, read.bytes_max, upper_bound, read.at_least_one_batch)
+            .map_err(|error| self.read_failed(error))?;
+        let slice = (slice.len > 0).then_some(slice);
+        let aborted = match (read.isolation, &slice) {
+            (Isolation::Committed, Some(_)) => state
+                .log
+                .aborted_transactions(read.offset, upper_bound)
+                .map_err(|error| self.storage_failed(&error))?,
+            _ => Vec::new(),
+        };
+        Ok(ReadOutcome { offsets, slice, aborted })
+    }
+
+    /// Where the log stands, for a client that believes in `leader_epoch`.
+    ///
+    /// # Errors
+    /// Wrong leader epoch, not leader, directory offline.
+    pub fn offsets(&self, leader_epoch: Option<LeaderEpoch>) -> Result<Offsets, PartitionError> {
+        self.with_log(leader_epoch, |_, offsets| offsets)
+    }
+
+    /// Looks something up in the log under the lock.
+    ///
+    /// # Errors
+    /// Wrong leader epoch, not leader, directory offline.
+    pub fn with_log<T>(
+        &self,
+        leader_epoch: Option<LeaderEpoch>,
+        look: impl FnOnce(&Log, Offsets) -> T,
+    ) -> Result<T, PartitionError> {
+        self.check_online()?;
+        let state = self.state.lock();
+        state.check_leader(leader_epoch)?;
+        Ok(look(&state.log, state.offsets()))
+    }
+
+    /// Changes the log under the lock, in ways that do not append (retention, DeleteRecords,
+    /// configuration).
+    ///
+    /// # Errors
+    /// The directory is offline, or an I/O error takes it offline now.
+    pub fn update_log<T>(
+        &self,
+        update: impl FnOnce(&mut Log, Offsets) -> Result<T, StorageError>,
+    ) -> Result<T, PartitionError> {
+        self.check_online()?;
+        let mut wakes = Wakes::default();
+        let result = {
+            let mut state = self.state.lock();
+            let offsets = state.offsets();
+            let result = update(&mut state.log, offsets);
+            let log_start = state.log.log_start_offset();
+            state.high_watermark = state.high_watermark.max(log_start);
+            state.appended.take_into(&mut wakes);
+            result
+        };
+        wakes.deliver();
+        result.map_err(|error| self.storage_failed(&error))
+    }
+
+    /// The leader epoch of this leadership.
+    #[must_use]
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.state.lock().leader_epoch
+    }
+
+    /// Applies a new configuration. A change to acknowledged-after-fsync holds for what is appended
+    /// from now on.
+    pub fn configure(&self, log_config: LogConfig, config: Arc<TopicConfig>) {
+        self.config.store(config);
+        let mut state = self.state.lock();
+        state.synced_acks = log_config.flush_messages == 1;
+        state.log.update_config(log_config);
+    }
+
+    /// What a client's batch must be, in a Produce request of this version.
+    #[must_use]
+    pub fn produce_rules(&self, version: i16) -> ProduceRules {
+        let config = self.config.load();
+        let (compression, level) = match config.compression {
+            CompressionType::Producer => (None, None),
+            CompressionType::Uncompressed => (Some(Compression::None), None),
+            CompressionType::Gzip => (Some(Compression::Gzip), Some(config.gzip_level)),
+            CompressionType::Snappy => (Some(Compression::Snappy), None),
+            CompressionType::Lz4 => (Some(Compression::Lz4), Some(config.lz4_level)),
+            CompressionType::Zstd => (Some(Compression::Zstd), Some(config.zstd_level)),
+        };
+        ProduceRules {
+            version,
+            max_message_bytes: u32::try_from(config.max_message_bytes).unwrap_or(u32::MAX),
+            compact: config.compact,
+            timestamp_type: match config.timestamp_type {
+                TopicTimestampType::CreateTime => TimestampType::CreateTime,
+                TopicTimestampType::LogAppendTime => TimestampType::LogAppendTime,
+            },
+            timestamp_before_max_ms: config.timestamp_before_max_ms,
+            timestamp_after_max_ms: config.timestamp_after_max_ms,
+            compression,
+            compression_level: level,
+            inflated_bytes_max: u64::try_from(config.max_decompressed_message_bytes)
+                .unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The high watermark.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        self.state.lock().high_watermark
+    }
+
+    /// The log end offset.
+    #[must_use]
+    pub fn log_end_offset(&self) -> Offset {
+        self.state.lock().log.log_end_offset()
+    }
+
+    /// Everything below is on the disk.
+    #[must_use]
+    pub fn recovery_point(&self) -> Offset {
+        self.state.lock().log.flushed_offset()
+    }
+
+    /// The log start offset, if the files alone do not tell it.
+    #[must_use]
+    pub fn log_start_to_checkpoint(&self) -> Option<Offset> {
+        let state = self.state.lock();
+        let start = state.log.log_start_offset();
+        let first = state.log.segment_bases().next().unwrap_or(Offset::ZERO);
+        (start > first).then_some(start)
+    }
+
+    /// Registers for the next append, or anything else that changes what a fetch would answer.
+    pub fn on_append(&self, waiter: &Arc<Waiter>) {
+        self.state.lock().appended.register(waiter);
+    }
+
+    /// Registers for the next advance of the high watermark.
+    pub fn on_commit(&self, waiter: &Arc<Waiter>) {
+        self.state.lock().committed.register(waiter);
+    }
+
+    /// The work of a flush; it covers everything appended so far.
+    ///
+    /// # Errors
+    /// The log is offline.
+    pub fn flush_work(&self) -> Result<FlushWork, StorageError> {
+        self.state.lock().log.flush_work()
+    }
+
+    /// Takes the result of a flush. Returns whether more was appended meanwhile that waits for the
+    /// next one.
+    pub fn flushed(&self, result: std::io::Result<Flushed>, now: Now) -> bool {
+        let covers = match result {
+            Ok(covers) => covers,
+            Err(error) => {
+                self.flush_failed(&error.to_string());
+                return false;
+            }
+        };
+        let mut wakes = Wakes::default();
+        let again = {
+            let mut state = self.state.lock();
+            state.flush = Flush::Idle;
+            state.log.flushed(covers, now);
+            state.advance_high_watermark(&mut wakes);
+            state.high_watermark < state.log.log_end_offset() && state.begin_flush()
+        };
+        wakes.deliver();
+        again
+    }
+
+    /// A flush failed: nothing may be assumed about what is on the disk.
+    pub fn flush_failed(&self, reason: &str) {
+        self.directory.take_offline(&format!("fsync of {} failed: {reason}", self.name));
+        let mut wakes = Wakes::default();
+        {
+            let mut state = self.state.lock();
+            state.flush = Flush::Idle;
+            state.appended.take_into(&mut wakes);
+            state.committed.take_into(&mut wakes);
+        }
+        wakes.deliver();
+    }
+
+    /// Marks a flush as wanted. True if the caller must submit the job.
+    #[must_use]
+    pub fn request_flush(&self) -> bool {
+        self.state.lock().begin_flush()
+    }
+
+    /// Ends the leadership: every request from now on, and every one that waits, is refused.
+    pub fn resign(&self) {
+        let mut wakes = Wakes::default();
+        {
+            let mut state = self.state.lock();
+            state.leads = false;
+            state.appended.take_into(&mut wakes);
+            state.committed.take_into(&mut wakes);
+        }
+        wakes.deliver();
+    }
+
+    /// Closes the log for a clean stop.
+    ///
+    /// # Errors
+    /// An I/O error; the next start will recover the log.
+    pub fn close(&self, now: Now) -> Result<(), StorageError> {
+        self.state.lock().log.close(now)
+    }
+
+    fn check_online(&self) -> Result<(), PartitionError> {
+        match self.directory.offline() {
+            None => Ok(()),
+            Some(reason) => Err(PartitionError::Offline(reason.to_owned())),
+        }
+    }
+
+    fn append_failed(&self, error: AppendError) -> PartitionError {
+        match error {
+            AppendError::Storage(error) => self.storage_failed(&error),
+            refused => PartitionError::Append(refused),
+        }
+    }
+
+    fn read_failed(&self, error: ReadError) -> PartitionError {
+        match error {
+            ReadError::Storage(error) => self.storage_failed(&error),
+            refused => PartitionError::Read(refused),
+        }
+    }
+
+    pub(crate) fn storage_failed(&self, error: &StorageError) -> PartitionError {
+        if !error.is_fatal() {
+            return PartitionError::DiskFull(error.to_string());
+        }
+        let reason = format!("{}: {error}", self.name);
+        self.directory.take_offline(&reason);
+        PartitionError::Offline(reason)
+    }
+}
+
+impl State {
+    fn check_leader(&self, got: Option<LeaderEpoch>) -> Result<(), PartitionError> {
+        let ours = self.leader_epoch;
+        match got {
+            Some(got) if got < ours => Err(PartitionError::FencedLeaderEpoch { got, ours }),
+            Some(got) if got > ours => Err(PartitionError::UnknownLeaderEpoch { got, ours }),
+            _ if !self.leads => Err(PartitionError::NotLeader),
+            _ => Ok(()),
+        }
+    }
+
+    fn offsets(&self) -> Offsets {
+        Offsets {
+            log_start: self.log.log_start_offset(),
+            high_watermark: self.high_watermark,
+            last_stable: self.log.last_stable_offset(self.high_watermark),
+            log_end: self.log.log_end_offset(),
+        }
+    }
+
+    /// One replica: committed is what the leader itself counts, which is its log end, or only what
+    /// is synced where acknowledgements wait for fsync.
+    fn advance_high_watermark(&mut self, wakes: &mut Wakes) {
+        let end = self.log.log_end_offset();
+        let counted = if self.synced_acks { self.log.flushed_offset().min(end) } else { end };
+        if counted > self.high_watermark {
+            self.high_watermark = counted;
+            self.committed.take_into(wakes);
+            self.appended.take_into(wakes);
+        }
+    }
+
+    fn begin_flush(&mut self) -> bool {
+        let idle = self.flush == Flush::Idle;
+        self.flush = Flush::Running;
+        idle
+    }
+}

@@ -1,0 +1,290 @@
+//! A new metadata image: opens the logs of new partitions, removes those of deleted topics, and
+//! applies configuration. Runs on the metadata lane, image after image, before the commands that led
+//! to the image are answered: who is told that a topic exists can use it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use ottla_metadata::{ConfigResource, Image, PartitionImage, TopicImage};
+use ottla_protocol::ids::{Offset, PartitionIndex};
+use ottla_protocol::{MetadataRecord, Uuid};
+use ottla_storage::dirs::{self, PartitionMetadata};
+use ottla_storage::{Log, OpenLog, RecoveryReport, StorageError};
+
+use crate::Broker;
+use crate::groups::OFFSETS_TOPIC;
+use crate::jobs::Job;
+use crate::partition::{Directory, Partition, PartitionName};
+use crate::startup::Leftovers;
+use crate::topics;
+
+impl Broker {
+    /// Takes over the image that `records` led to.
+    pub(crate) fn publish(&self, image: Image, records: &[MetadataRecord]) {
+        let touched = Touched::by(records);
+        if touched.broker_config {
+            self.reconfigure(&image);
+        }
+        for id in &touched.topics {
+            match image.topic_by_id(*id) {
+                Some(topic) => self.open_missing(&image, topic),
+                None => self.remove_topic(*id),
+            }
+        }
+        let all = touched.broker_config;
+        let reconfigured =
+            image.topics().filter(|topic| all || touched.topic_configs.contains(&*topic.name));
+        for topic in reconfigured {
+            self.configure_topic(&image, topic);
+        }
+        self.image.store(Arc::new(image));
+    }
+
+    fn open_missing(&self, image: &Image, topic: &TopicImage) {
+        for (index, partition) in topic.partitions() {
+            let mine = partition.replicas.contains(&self.node_id());
+            if mine && self.partitions.get(topic.id, index.0).is_none() {
+                self.open_partition(image, topic, index, partition);
+                if *topic.name == *OFFSETS_TOPIC
+                    && let Some(partition) = self.partitions.get(topic.id, index.0)
+                {
+                    self.groups.take_over(&partition);
+                    self.groups.load(index.0, self);
+                }
+            }
+        }
+    }
+
+    /// Opens or creates the log of a partition. Errors take the directory offline.
+    pub(crate) fn open_partition(
+        &self,
+        image: &Image,
+        topic: &TopicImage,
+        index: PartitionIndex,
+        partition: &PartitionImage,
+    ) {
+        let assigned = partition.directory_of(self.node_id());
+        let Some((directory, leftovers)) = self.directory_for(&topic.name, index, assigned) else {
+            tracing::error!(topic = &*topic.name, %index, "no log directory is online for this partition");
+            return;
+        };
+        if directory.offline().is_some() {
+            return;
+        }
+        match self.open_in(image, topic, index, (directory, leftovers)) {
+            Ok(log) => {
+                let name = PartitionName {
+                    topic: ByteString::from(&*topic.name),
+                    topic_id: topic.id,
+                    index,
+                };
+                let config = topics::config(image, &self.config(), &topic.name);
+                let partition = Partition::new(
+                    name,
+                    Arc::clone(directory),
+                    log,
+                    (partition.leader_epoch, Arc::new(config)),
+                );
+                self.partitions.insert(Arc::new(partition));
+            }
+            Err(error) => {
+                directory
+                    .take_offline(&format!("{}-{index} cannot be opened: {error}", topic.name));
+            }
+        }
+    }
+
+    fn open_in(
+        &self,
+        image: &Image,
+        topic: &TopicImage,
+        index: PartitionIndex,
+        (directory, leftovers): (&Directory, &Leftovers),
+    ) -> Result<Log, OpenError> {
+        let path = directory.path.join(dirs::log_dir_name(&topic.name, index));
+        let known = PartitionMetadata::read(self.disk(), &path)?;
+        if known.as_ref().is_some_and(|known| known.topic_id != topic.id) {
+            // Left by a topic of this name that was deleted while this broker was down.
+            self.mark_deleted(directory, &topic.name, index)?;
+        }
+        let (name, key) = (topic.name.to_string(), (topic.name.to_string(), index));
+        let offset = |offsets: &ottla_storage::checkpoint::Offsets| {
+            offsets.get(&key).copied().unwrap_or(Offset::ZERO)
+        };
+        let options = OpenLog {
+            recovery_point: offset(&leftovers.recovery_points),
+            log_start_offset: offset(&leftovers.log_starts),
+            clean: leftovers.clean,
+            now: self.env().now(),
+        };
+        let config = self.config();
+        let topic_config = topics::config(image, &config, &name);
+        let log_config = topics::log_config(&topic_config, &config, self.env().random());
+        let (log, report) = Log::open(Arc::clone(&self.disk), path.clone(), log_config, options)?;
+        report_recovery(&name, index, &report);
+        if known.is_none_or(|known| known.topic_id != topic.id) {
+            PartitionMetadata { topic_id: topic.id }.write(self.disk(), &path)?;
+        }
+        Ok(log)
+    }
+
+    /// The directory that a partition lives in: where its files are, where the controller says, or
+    /// the one with the fewest partitions.
+    fn directory_for(
+        &self,
+        topic: &str,
+        index: PartitionIndex,
+        assigned: Option<Uuid>,
+    ) -> Option<(&Arc<Directory>, &Leftovers)> {
+        let mut all = self.directories.iter().zip(&self.leftovers);
+        if self.directories.len() == 1 {
+            return all.next();
+        }
+        if let Some(id) = assigned
+            && let Some(found) = all.clone().find(|(directory, _)| directory.id == id)
+        {
+            return Some(found);
+        }
+        let name = dirs::log_dir_name(topic, index);
+        let has = |directory: &Directory| {
+            self.disk().exists(&directory.path.join(&name)).unwrap_or(false)
+        };
+        if let Some(found) = all.clone().find(|(directory, _)| has(directory)) {
+            return Some(found);
+        }
+        let online = all.filter(|(directory, _)| directory.offline().is_none());
+        online.min_by_key(|(directory, _)| self.partitions.count_in(directory.id))
+    }
+
+    fn remove_topic(&self, id: Uuid) {
+        for partition in self.partitions.remove_topic(id) {
+            partition.resign();
+            if partition.name.topic == OFFSETS_TOPIC {
+                self.groups.give_up(partition.name.index.0, self.env().now());
+            }
+            let name = &partition.name;
+            let result = self.mark_deleted(&partition.directory, &name.topic, name.index);
+            if let Err(error) = result {
+                partition.directory.take_offline(&format!("{name} cannot be deleted: {error}"));
+            }
+        }
+    }
+
+    /// Renames a partition's directory to `-delete` and removes it after `file.delete.delay.ms`.
+    fn mark_deleted(
+        &self,
+        directory: &Directory,
+        topic: &str,
+        index: PartitionIndex,
+    ) -> Result<(), dirs::DirsError> {
+        let random = (u128::from(self.env().random()) << 64) | u128::from(self.env().random());
+        let unique = Uuid::from_random(random.to_be_bytes());
+        let (from, to) =
+            (dirs::log_dir_name(topic, index), dirs::delete_dir_name(topic, index, unique));
+        dirs::rename_log(self.disk(), &directory.path, &from, &to)?;
+        let delay = self.config().get(ottla_config::keys::LOG_SEGMENT_DELETE_DELAY_MS);
+        self.delete_later(Job::RemoveDirectory(directory.path.join(to)), delay);
+        Ok(())
+    }
+
+    fn configure_topic(&self, image: &Image, topic: &TopicImage) {
+        let config = self.config();
+        let topic_config = Arc::new(topics::config(image, &config, &topic.name));
+        for (index, _) in topic.partitions() {
+            if let Some(partition) = self.partitions.get(topic.id, index.0) {
+                let jitter = self.env().random();
+                let log_config = topics::log_config(&topic_config, &config, jitter);
+                partition.configure(log_config, Arc::clone(&topic_config));
+            }
+        }
+    }
+
+    /// Removes what earlier runs renamed to `-delete`, and reports directories that are no logs.
+    pub(crate) fn remove_leftover_directories(&self) {
+        for directory in &self.directories {
+            if directory.offline().is_some() {
+                continue;
+            }
+            let listing = match dirs::list_logs(self.disk(), &directory.path) {
+                Ok(listing) => listing,
+                Err(error) => {
+                    directory.take_offline(&error.to_string());
+                    continue;
+                }
+            };
+            for name in listing.odd {
+                tracing::warn!(directory = %directory.path.display(), name, "not a partition's directory; it is left alone");
+            }
+            for log in listing.logs.iter().filter(|log| log.kind == dirs::LogKind::Delete) {
+                self.env().submit(Job::RemoveDirectory(directory.path.join(&log.dir_name)));
+            }
+        }
+    }
+
+    /// Hands the partitions of `__consumer_offsets` to the group coordinator.
+    pub(crate) fn take_over_groups(&self) {
+        let image = self.image();
+        let Some(topic) = image.topic(OFFSETS_TOPIC) else { return };
+        for (index, _) in topic.partitions() {
+            if let Some(partition) = self.partitions.get(topic.id, index.0) {
+                self.groups.take_over(&partition);
+                self.env().submit(Job::LoadGroups(index.0));
+            }
+        }
+    }
+}
+
+/// Says what recovery found, where it is more than nothing.
+fn report_recovery(topic: &str, index: PartitionIndex, report: &RecoveryReport) {
+    let scanned = report.scanned_bytes;
+    match &report.cut {
+        Some(cut) => tracing::warn!(
+            topic, partition = index.0, removed_bytes = cut.removed_bytes, kept = ?cut.kept,
+            "the log was cut to end at offset {}: {}", cut.end_offset, cut.why
+        ),
+        None if scanned > 0 => {
+            tracing::info!(topic, partition = index.0, scanned, "the log was recovered");
+        }
+        None => {}
+    }
+}
+
+/// Why a partition's log could not be opened.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Dirs(#[from] dirs::DirsError),
+}
+
+/// What a run of records concerns.
+#[derive(Default)]
+struct Touched {
+    topics: BTreeSet<Uuid>,
+    topic_configs: BTreeSet<ByteString>,
+    broker_config: bool,
+}
+
+impl Touched {
+    fn by(records: &[MetadataRecord]) -> Self {
+        let mut touched = Self::default();
+        for record in records {
+            match record {
+                MetadataRecord::Topic(r) => drop(touched.topics.insert(r.topic_id)),
+                MetadataRecord::Partition(r) => drop(touched.topics.insert(r.topic_id)),
+                MetadataRecord::PartitionChange(r) => drop(touched.topics.insert(r.topic_id)),
+                MetadataRecord::RemoveTopic(r) => drop(touched.topics.insert(r.topic_id)),
+                MetadataRecord::Config(r) if r.resource_type == ConfigResource::TOPIC => {
+                    touched.topic_configs.insert(r.resource_name.clone());
+                }
+                MetadataRecord::Config(r) if r.resource_type == ConfigResource::BROKER => {
+                    touched.broker_config = true;
+                }
+                _ => {}
+            }
+        }
+        touched
+    }
+}

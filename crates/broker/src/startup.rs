@@ -1,0 +1,306 @@
+//! From directories to a broker that answers.
+//!
+//! [`Broker::open`] recovers the metadata log, leads the quorum and registers. It returns the logs
+//! that are to be opened as tasks: the caller runs them, on as many threads as it likes, and then
+//! calls [`Broker::serve`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ottla_config::{BrokerConfig, keys};
+use ottla_metadata::{Command, Image, Response};
+use ottla_protocol::ErrorCode;
+use ottla_protocol::Uuid;
+use ottla_protocol::ids::{BrokerId, Now, PartitionIndex};
+use ottla_protocol::messages::broker_registration_request::{Feature, Listener};
+use ottla_protocol::messages::{BrokerHeartbeatRequest, BrokerRegistrationRequest};
+use ottla_raft::ReplicaKey;
+use ottla_storage::Disk;
+use ottla_storage::checkpoint;
+use ottla_storage::dirs::{DirsError, LogDirs};
+use parking_lot::Mutex;
+
+use crate::broker::{Broker, Identity};
+use crate::dynamic_config;
+use crate::env::Env;
+use crate::groups::Groups;
+use crate::jobs::{Due, FLUSH_CHECK_MS};
+use crate::partition::Directory;
+use crate::partitions::Partitions;
+use crate::producer_ids::ProducerIds;
+use crate::quorum::{MetadataQuorum, OpenQuorum, QuorumError};
+use crate::sessions::FetchSessions;
+use crate::timers::Timers;
+
+/// What a broker starts from.
+pub struct StartBroker {
+    /// The world around.
+    pub env: Arc<dyn Env>,
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// The static configuration.
+    pub config: Arc<BrokerConfig>,
+    /// The directories, identified and locked.
+    pub dirs: LogDirs,
+}
+
+/// Why a broker cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A directory.
+    #[error(transparent)]
+    Dirs(#[from] DirsError),
+    /// The metadata log.
+    #[error("the metadata log cannot be used: {0}")]
+    Quorum(#[from] QuorumError),
+    /// There is no directory for the metadata log.
+    #[error("metadata.log.dir {0} is not usable")]
+    NoMetadataDirectory(PathBuf),
+    /// The controller refuses the registration.
+    #[error("the controller refuses this broker: {0}")]
+    Refused(ErrorCode),
+}
+
+/// A log that is to be opened at start.
+#[derive(Debug, Clone)]
+pub struct OpenTask {
+    pub(crate) topic_id: Uuid,
+    pub(crate) index: PartitionIndex,
+}
+
+/// What the last run left in a directory.
+#[derive(Default)]
+pub(crate) struct Leftovers {
+    /// `.kafka_cleanshutdown` was there.
+    pub(crate) clean: bool,
+    pub(crate) recovery_points: checkpoint::Offsets,
+    pub(crate) log_starts: checkpoint::Offsets,
+}
+
+impl Broker {
+    /// Recovers metadata, leads the quorum and registers this broker.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn open(start: StartBroker) -> Result<(Arc<Self>, Vec<OpenTask>), StartError> {
+        let StartBroker { env, disk, config, dirs } = start;
+        let now = env.now();
+        let previous_epoch = dirs.previous_broker_epoch();
+        let directories: Vec<_> = dirs.dirs().iter().map(directory).collect();
+        let quorum = open_quorum(&disk, &config, &dirs, &directories, now)?;
+        let mut leftovers = Vec::new();
+        for (dir, directory) in dirs.dirs().iter().zip(&directories) {
+            leftovers.push(if dir.is_online() {
+                read_leftovers(&*disk, &dirs, directory)?
+            } else {
+                Leftovers::default()
+            });
+        }
+        let sessions = config.get(keys::MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS);
+        let image = quorum.image();
+        let mut broker = Self {
+            identity: Identity {
+                node_id: BrokerId(config.node_id()),
+                cluster_id: dirs.cluster_id().to_owned(),
+            },
+            config: ArcSwap::new(Arc::clone(&config)),
+            static_config: config,
+            image: ArcSwap::from_pointee(image),
+            directories,
+            leftovers,
+            dirs: Mutex::new(Some(dirs)),
+            epoch: -1,
+            env,
+            disk,
+            quorum,
+            partitions: Partitions::default(),
+            groups: Groups::default(),
+            sessions: FetchSessions::new(usize::try_from(sessions).unwrap_or(0)),
+            producer_ids: ProducerIds::default(),
+            timers: Timers::default(),
+            creating: Mutex::default(),
+        };
+        broker.command_now(Command::Activate)?;
+        broker.epoch = broker.register(previous_epoch.unwrap_or(-1))?;
+        broker.reconfigure(&broker.image());
+        broker.remove_leftover_directories();
+        let tasks = broker.tasks();
+        Ok((Arc::new(broker), tasks))
+    }
+
+    /// Opens one log. Errors take its directory offline and are logged; the broker goes on with the
+    /// others.
+    pub fn open_log(&self, task: &OpenTask) {
+        let image = self.image();
+        let Some(topic) = image.topic_by_id(task.topic_id) else { return };
+        let Some(partition) = topic.partition(task.index) else { return };
+        self.open_partition(&image, topic, task.index, partition);
+    }
+
+    /// Every log is open: loads groups, starts the periodic work, and tells the controller that
+    /// this broker is ready.
+    ///
+    /// # Errors
+    /// The controller refuses.
+    pub fn serve(self: &Arc<Self>) -> Result<(), StartError> {
+        let now = self.env().now();
+        self.take_over_groups();
+        let config = self.config();
+        let initial = config.get(keys::LOG_INITIAL_TASK_DELAY_MS);
+        for (due, after_ms) in [
+            (Due::Retention, initial),
+            (Due::HighWatermarks, initial),
+            (Due::RecoveryPoints, initial),
+            (Due::FlushAged, FLUSH_CHECK_MS),
+            (Due::Heartbeat, i64::from(config.get(keys::BROKER_HEARTBEAT_INTERVAL_MS))),
+        ] {
+            self.timers.add(now.monotonic.plus_millis(after_ms), due);
+        }
+        self.heartbeat_now(false)?;
+        self.env().schedule(self.timers.next());
+        Ok(())
+    }
+
+    /// Runs a command to its commit on this thread: nothing else happens yet.
+    fn command_now(&self, command: Command) -> Result<Response, StartError> {
+        let promise = self.command_from(self.env().now(), "", command);
+        self.quorum.run_flush(self);
+        match promise.peek() {
+            Some(Ok(response)) => Ok(response),
+            Some(Err(error)) => Err(StartError::Refused(error)),
+            None => Err(StartError::Refused(ErrorCode::RequestTimedOut)),
+        }
+    }
+
+    fn register(&self, previous_epoch: i64) -> Result<i64, StartError> {
+        let config = self.config();
+        let random = || (u128::from(self.env().random()) << 64) | u128::from(self.env().random());
+        let listeners = config.advertised_listeners().iter().map(|listener| Listener {
+            name: listener.name.as_str().into(),
+            host: listener.server.host.as_str().into(),
+            port: listener.server.port,
+            security_protocol: listener.protocol.id(),
+            ..Listener::default()
+        });
+        let features = ottla_metadata::features::FEATURES.iter().map(|feature| Feature {
+            name: feature.name.into(),
+            min_supported_version: feature.min,
+            max_supported_version: feature.max,
+            ..Feature::default()
+        });
+        let mut log_dirs: Vec<_> = self.directories.iter().map(|directory| directory.id).collect();
+        log_dirs.sort_unstable();
+        let request = BrokerRegistrationRequest {
+            broker_id: self.node_id().0,
+            cluster_id: self.cluster_id().into(),
+            incarnation_id: Uuid::from_random(random().to_be_bytes()),
+            listeners: listeners.collect(),
+            features: features.collect(),
+            rack: config.get(keys::BROKER_RACK).map(Into::into),
+            log_dirs,
+            previous_broker_epoch: previous_epoch,
+            ..BrokerRegistrationRequest::default()
+        };
+        match self.command_now(Command::BrokerRegistration(request))? {
+            Response::BrokerRegistration(response) if response.error_code == 0 => {
+                Ok(response.broker_epoch)
+            }
+            Response::BrokerRegistration(response) => Err(refused(response.error_code)),
+            _ => Err(StartError::Refused(ErrorCode::UnknownServerError)),
+        }
+    }
+
+    fn heartbeat_request(&self, want_fence: bool) -> BrokerHeartbeatRequest {
+        BrokerHeartbeatRequest {
+            broker_id: self.node_id().0,
+            broker_epoch: self.epoch,
+            current_metadata_offset: self.image().provenance().offset.0,
+            want_fence,
+            ..BrokerHeartbeatRequest::default()
+        }
+    }
+
+    fn heartbeat_now(&self, want_fence: bool) -> Result<(), StartError> {
+        match self.command_now(Command::BrokerHeartbeat(self.heartbeat_request(want_fence)))? {
+            Response::BrokerHeartbeat(response) if response.error_code == 0 => Ok(()),
+            Response::BrokerHeartbeat(response) => Err(refused(response.error_code)),
+            _ => Err(StartError::Refused(ErrorCode::UnknownServerError)),
+        }
+    }
+
+    /// Tells the controller that this broker lives.
+    pub(crate) fn heartbeat(&self, now: Now) {
+        let command = Command::BrokerHeartbeat(self.heartbeat_request(false));
+        drop(self.command_from(now, "", command));
+    }
+
+    fn tasks(&self) -> Vec<OpenTask> {
+        let image = self.image();
+        let mine = image.topics().flat_map(|topic| {
+            let here = topic.partitions().filter(|(_, p)| p.replicas.contains(&self.node_id()));
+            here.map(|(index, _)| OpenTask { topic_id: topic.id, index })
+        });
+        mine.collect()
+    }
+}
+
+fn refused(code: i16) -> StartError {
+    StartError::Refused(ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError))
+}
+
+fn directory(dir: &ottla_storage::dirs::LogDir) -> Arc<Directory> {
+    let id = dir.directory_id().unwrap_or(Uuid::LOST_DIRECTORY);
+    let directory = Directory::new(id, dir.path().to_owned());
+    if let ottla_storage::dirs::DirState::Offline(reason) = dir.state() {
+        directory.take_offline(reason);
+    }
+    directory
+}
+
+fn open_quorum(
+    disk: &Arc<dyn Disk>,
+    config: &Arc<BrokerConfig>,
+    dirs: &LogDirs,
+    directories: &[Arc<Directory>],
+    now: Now,
+) -> Result<MetadataQuorum, StartError> {
+    let path = PathBuf::from(config.metadata_log_dir());
+    let directory = directories.iter().find(|directory| directory.path == path);
+    let directory = directory.ok_or(StartError::NoMetadataDirectory(path))?;
+    let node_id = BrokerId(config.node_id());
+    let open = OpenQuorum {
+        disk: Arc::clone(disk),
+        directory: Arc::clone(directory),
+        replica: ReplicaKey { id: node_id, directory_id: directory.id },
+        static_voters: crate::quorum::static_voters(config),
+        cluster_id: dirs.cluster_id().to_owned(),
+    };
+    Ok(MetadataQuorum::open(open, config, now)?)
+}
+
+fn read_leftovers(
+    disk: &dyn Disk,
+    dirs: &LogDirs,
+    directory: &Directory,
+) -> Result<Leftovers, StartError> {
+    let read = |name| -> Result<checkpoint::Offsets, DirsError> {
+        let found = checkpoint::read(disk, &directory.path, name)?;
+        if let Some(damage) = found.damage {
+            tracing::warn!("{damage}");
+        }
+        Ok(found.offsets)
+    };
+    Ok(Leftovers {
+        recovery_points: read(checkpoint::RECOVERY_POINT)?,
+        log_starts: read(checkpoint::LOG_START)?,
+        clean: dirs.take_clean_shutdown(&directory.path)?.is_some(),
+    })
+}
+
+impl Broker {
+    /// Puts the dynamic configuration of an image in force.
+    pub(crate) fn reconfigure(&self, image: &Image) {
+        self.config.store(Arc::new(dynamic_config::with_dynamic(&self.static_config, image)));
+    }
+}
