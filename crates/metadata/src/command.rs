@@ -151,4 +151,16 @@ commands! {
     UnregisterBroker: UnregisterBrokerRequest => UnregisterBrokerResponse,
     /// Give a broker a block of producer ids.
     AllocateProducerIds: AllocateProducerIdsRequest => AllocateProducerIdsResponse,
+    /// A controller starts.
+    ControllerRegistration: ControllerRegistrationRequest => ControllerRegistrationResponse,
+    /// Forget a controller.
+    UnregisterController: UnregisterControllerRequest => UnregisterControllerResponse,
+    /// Change finalized feature levels.
+    UpdateFeatures: UpdateFeaturesRequest => UpdateFeaturesResponse,
+    /// Elect preferred leaders, or leaders that may lack records.
+    ElectLeaders: ElectLeadersRequest => ElectLeadersResponse,
+    /// A leader changes an ISR.
+    AlterPartition: AlterPartitionRequest => AlterPartitionResponse,
+    /// A broker tells where its replicas are.
+    AssignReplicasToDirs: AssignReplicasToDirsRequest => AssignReplicasToDirsResponse,
 }

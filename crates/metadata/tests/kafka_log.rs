@@ -1,4 +1,11 @@
 //! The log and the bootstrap snapshot that Kafka 4.4.0 wrote, read and written again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use ottla_metadata::batch::{BATCH_BYTES_MAX, BatchPlace, decode_batch, encode_batches};
 use ottla_metadata::snapshot::{image_records, read_image};

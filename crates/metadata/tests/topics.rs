@@ -1,4 +1,11 @@
 //! CreateTopics, DeleteTopics and CreatePartitions: the rows of the error matrix.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 

@@ -267,7 +267,7 @@ impl Log {
         let position = segment.size;
         let written = segment.file(&self.home).and_then(|file| {
             file.write_at(parts, u64::from(position))
-                .context("write", &self.home.path(segment.base, ext::LOG))
+                .at("write", || self.home.path(segment.base, ext::LOG))
         });
         debug_assert_eq!(
             parts.iter().map(|part| part.len()).sum::<usize>(),

@@ -223,10 +223,17 @@ pub enum ReadError {
 /// Adds the operation and the file to an I/O result.
 pub(crate) trait Context<T> {
     fn context(self, action: &'static str, path: &Path) -> Result<T, StorageError>;
+
+    /// As [`Self::context`] where calls are frequent: the path is only made for an error.
+    fn at(self, action: &'static str, path: impl FnOnce() -> PathBuf) -> Result<T, StorageError>;
 }
 
 impl<T> Context<T> for io::Result<T> {
     fn context(self, action: &'static str, path: &Path) -> Result<T, StorageError> {
         self.map_err(|source| StorageError::io(action, path, source))
+    }
+
+    fn at(self, action: &'static str, path: impl FnOnce() -> PathBuf) -> Result<T, StorageError> {
+        self.map_err(|source| StorageError::io(action, &path(), source))
     }
 }

@@ -13,7 +13,7 @@ use crate::log::Log;
 
 /// Bytes between two producer snapshots inside a segment. They bound what a start after a crash
 /// reads to know the producers again.
-const SNAPSHOT_EVERY: u32 = 1 << 20;
+const SNAPSHOT_EVERY: u32 = 4 << 20;
 const EPOCH_FILE: &str = "leader-epoch-checkpoint";
 
 /// What a flush covers; hand it back to [`Log::flushed`] once [`FlushWork::run`] succeeded.

@@ -5,7 +5,6 @@
 //! harmless: recovery rebuilds what lies after the last entry it can verify.
 
 use std::io::IoSlice;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use ottla_protocol::ids::{Offset, Timestamp};
@@ -165,7 +164,7 @@ impl<E: Entry> IndexFile<E> {
         }
         let written = self.written(home)?;
         let path = home.path(self.base, E::EXT);
-        let file = self.file(home, &path)?;
+        let file = self.file(home)?;
         if !self.allocated {
             let used = u64::from(written) * u64::from(E::SIZE);
             file.set_len(u64::from(bytes - bytes % E::SIZE).max(used))
@@ -188,7 +187,7 @@ impl<E: Entry> IndexFile<E> {
         self.write_gathered(home, bytes)?;
         let used = u64::from(self.written(home)?) * u64::from(E::SIZE);
         let path = home.path(self.base, E::EXT);
-        let file = self.file(home, &path)?;
+        let file = self.file(home)?;
         if file.len().context("stat", &path)? != used {
             file.set_len(used).context("trim", &path)?;
         }
@@ -205,7 +204,7 @@ impl<E: Entry> IndexFile<E> {
             return Ok(());
         }
         let path = home.path(self.base, E::EXT);
-        let file = self.file(home, &path)?;
+        let file = self.file(home)?;
         file.set_len(u64::from(keep) * u64::from(E::SIZE)).context("truncate", &path)?;
         self.written = OnceLock::from(keep);
         self.allocated = false;
@@ -275,8 +274,8 @@ impl<E: Entry> IndexFile<E> {
         if let Some(gathered) = slot.checked_sub(written) {
             return Ok(self.gathered.get(gathered as usize).copied());
         }
-        let path = home.path(self.base, E::EXT);
-        read_slot(self.file(home, &path)?.as_ref(), self.base, slot).context("read", &path)
+        read_slot(self.file(home)?.as_ref(), self.base, slot)
+            .at("read", || home.path(self.base, E::EXT))
     }
 
     /// All entries in the file, for the checks of recovery.
@@ -284,7 +283,7 @@ impl<E: Entry> IndexFile<E> {
         let len = self.written(home)? as usize * E::SIZE as usize;
         let path = home.path(self.base, E::EXT);
         let mut bytes = vec![0; len];
-        self.file(home, &path)?.read_at(&mut bytes, 0).context("read", &path)?;
+        self.file(home)?.read_at(&mut bytes, 0).context("read", &path)?;
         Ok(bytes
             .chunks_exact(E::SIZE as usize)
             .map_while(|chunk| E::decode(chunk, self.base))
@@ -293,7 +292,7 @@ impl<E: Entry> IndexFile<E> {
 
     /// The open file, for a flush.
     pub(crate) fn handle(&self, home: &Home) -> Result<Arc<dyn DiskFile>, StorageError> {
-        self.file(home, &home.path(self.base, E::EXT)).cloned()
+        self.file(home).cloned()
     }
 
     /// Closes the file until it is needed again.
@@ -306,18 +305,18 @@ impl<E: Entry> IndexFile<E> {
             return Ok(written);
         }
         let path = home.path(self.base, E::EXT);
-        let file = self.file(home, &path)?;
+        let file = self.file(home)?;
         let slots = file.len().context("stat", &path)? / u64::from(E::SIZE);
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);
         let used = used_slots::<E>(file.as_ref(), self.base, slots).context("read", &path)?;
         Ok(*self.written.get_or_init(|| used))
     }
 
-    fn file(&self, home: &Home, path: &Path) -> Result<&Arc<dyn DiskFile>, StorageError> {
+    fn file(&self, home: &Home) -> Result<&Arc<dyn DiskFile>, StorageError> {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }
-        let opened = home.open(path, OpenMode::Create)?;
+        let opened = home.open(&home.path(self.base, E::EXT), OpenMode::Create)?;
         Ok(self.file.get_or_init(|| opened))
     }
 }

@@ -201,6 +201,11 @@ impl Log {
         self.offline
     }
 
+    /// Refuses changes from now on: a flush failed, or the directory was taken offline.
+    pub const fn go_offline(&mut self) {
+        self.offline = true;
+    }
+
     /// Closes the files until they are needed again, to bound the open ones.
     pub fn release_files(&mut self) {
         self.segments.iter_mut().for_each(Segment::release);
@@ -238,5 +243,17 @@ impl Log {
             path: self.home.dir.to_path_buf(),
             what: "it has no segment".to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_log_is_small() {
+        // 20,000 partitions with one segment each are to fit into some tens of megabytes.
+        let bytes = size_of::<Log>() + size_of::<Segment>();
+        assert!(bytes <= 1024, "{bytes} bytes");
     }
 }

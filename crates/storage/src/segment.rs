@@ -112,7 +112,7 @@ impl Segment {
         let file = self.file(home)?;
         let mut scanner = Scanner::new(file.as_ref(), position, self.size, SEEK_CHUNK);
         loop {
-            match scanner.step().context("read", &home.path(self.base, ext::LOG))? {
+            match scanner.step().at("read", || home.path(self.base, ext::LOG))? {
                 Step::Entry { position, entry } if entry.last_offset >= target => {
                     return Ok(Found::At(position, entry));
                 }

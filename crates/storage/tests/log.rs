@@ -4,7 +4,8 @@ mod common;
 
 use common::*;
 use ottla_protocol::ids::{LeaderEpoch, Offset, Timestamp};
-use ottla_testkit::MemDisk;
+use ottla_storage::{AppendError, StorageError};
+use ottla_testkit::{Fault, MemDisk, OpKind};
 
 #[test]
 fn appended_records_are_read_back_across_segments_and_reopening() {
@@ -55,4 +56,77 @@ fn timestamps_are_found_at_their_first_record() {
         assert_eq!(found.map(|f| f.offset), want.map(Offset), "target {target}");
     }
     assert_eq!(log.max_timestamp().unwrap().map(|f| f.offset), Some(Offset(119)));
+}
+
+#[test]
+fn a_follower_takes_the_leaders_bytes_and_refuses_what_does_not_continue_them() {
+    let disk = MemDisk::with_dirs(&["/data", "/data/f"]);
+    let (mut leader, _) = open(&disk, &small(), clean()).unwrap();
+    for i in 0..40 {
+        append(&mut leader, &batch(i, &["some value", "another value"])).unwrap();
+    }
+    let other = MemDisk::with_dirs(&["/data"]);
+    let (mut follower, _) = open(&other, &small(), clean()).unwrap();
+    while follower.log_end_offset() < leader.log_end_offset() {
+        let from = follower.log_end_offset();
+        let slice = leader.read(from, 333, leader.log_end_offset(), true).unwrap();
+        let bytes = slice.read().unwrap();
+        assert!(slice.is_intact());
+        let appended = follower.append_as_follower(&bytes, at(0)).unwrap().unwrap();
+        assert_eq!(appended.base_offset, from);
+        let again = follower.append_as_follower(&bytes, at(0));
+        assert!(matches!(again, Err(AppendError::UnexpectedOffset { .. })), "{again:?}");
+        let mut damaged = bytes.clone();
+        damaged[70] ^= 1;
+        assert!(matches!(
+            follower.append_as_follower(&damaged, at(0)),
+            Err(AppendError::Corrupt(_))
+        ));
+    }
+    assert_eq!(read_all(&follower, Offset(0)), read_all(&leader, Offset(0)));
+    assert_eq!(follower.epochs(), leader.epochs());
+    let slice = leader.read(Offset(0), 1, Offset(80), true).unwrap();
+    leader.truncate_to(Offset(10)).unwrap();
+    assert!(!slice.is_intact(), "its bytes may be overwritten now");
+}
+
+#[test]
+fn an_io_error_takes_the_log_offline_until_it_is_opened_again() {
+    let disk = MemDisk::with_dirs(&["/data"]);
+    let (mut log, _) = open(&disk, &small(), clean()).unwrap();
+    append(&mut log, &batch(0, &["kept"])).unwrap();
+    disk.fail(Fault::on(OpKind::Write).path("*.log"));
+    let error = append(&mut log, &batch(0, &["lost"])).unwrap_err();
+    assert!(matches!(error, AppendError::Storage(StorageError::Offline { .. })), "{error}");
+    disk.clear_faults();
+    let error = append(&mut log, &batch(0, &["refused"])).unwrap_err();
+    assert!(matches!(error, AppendError::Storage(StorageError::AlreadyOffline { .. })), "{error}");
+    let (mut log, _) = open(&disk, &small(), unclean(Offset(0))).unwrap();
+    append(&mut log, &batch(0, &["taken"])).unwrap();
+    let want = [(0, "kept".to_owned()), (1, "taken".to_owned())];
+    assert_eq!(read_all(&log, Offset(0)), want);
+}
+
+#[test]
+fn a_finished_compaction_is_swapped_in_and_an_unfinished_one_dropped() {
+    let disk = MemDisk::with_dirs(&["/data"]);
+    let (mut log, _) = open(&disk, &small(), clean()).unwrap();
+    for i in 0..40 {
+        append(&mut log, &batch(i, &["some value that fills segments"])).unwrap();
+    }
+    let bases: Vec<Offset> = log.segment_bases().collect();
+    log.close(at(0)).unwrap();
+    let name = |base: Offset, rest: &str| format!("{DIR}/{:020}.{rest}", base.0);
+    let first = disk.get(name(bases[0], "log")).unwrap();
+    let second = disk.get(name(bases[1], "log")).unwrap();
+    disk.put(name(bases[0], "log.swap"), &[first, second].concat());
+    disk.put(name(bases[2], "log.cleaned"), b"half");
+    disk.put(name(bases[2], "timeindex.deleted"), b"old");
+    let want = read_all(&log, Offset(0));
+    let (log, report) = open(&disk, &small(), clean()).unwrap();
+    assert_eq!(read_all(&log, Offset(0)), want);
+    assert_eq!(log.segment_bases().collect::<Vec<_>>(), [&bases[..1], &bases[2..]].concat());
+    assert!(report.cut.is_none());
+    let tree = disk.tree().join(" ");
+    assert!(!tree.contains(".swap") && !tree.contains(".cleaned") && !tree.contains(".deleted"));
 }

@@ -2,14 +2,19 @@
 
 mod allocate_producer_ids;
 mod alter_configs;
+mod alter_partition;
+mod assign_replicas;
 mod broker_heartbeat;
+mod controllers;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
+mod elect_leaders;
 mod own;
 mod register_broker;
 mod shutdown;
 mod unregister_broker;
+mod update_features;
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,11 @@
 //! A driver of the controller without a log: what is appended is committed at once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 #![allow(dead_code, reason = "not every test uses every helper")]
 
 use std::sync::Arc;
