@@ -241,6 +241,7 @@ impl Log {
                 return Ok(());
             }
             active.seal(&self.home, &self.config)?;
+            active.durable = false; // One that was opened again was taken for durable until now.
         }
         if self.unsynced.names.pending() {
             // A segment must not outlive the one before it.

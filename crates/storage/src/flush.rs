@@ -25,6 +25,8 @@ pub struct Flushed {
     epochs: u32,
     truncations: u32,
     snapshot: Option<Offset>,
+    /// Base offset of the active segment; those before it were sealed.
+    active: Offset,
 }
 
 /// The syncs that make a log durable up to an offset. Holds the open files, so that it may run
@@ -100,6 +102,7 @@ impl Log {
                 epochs: unsynced.epochs.made,
                 truncations: self.truncations.load(std::sync::atomic::Ordering::Acquire),
                 snapshot,
+                active: self.active_segment_base(),
             },
         })
     }
@@ -111,7 +114,13 @@ impl Log {
         self.unsynced.epochs.synced = done.epochs;
         self.unsynced.new_dir = false;
         if done.truncations != self.truncations.load(std::sync::atomic::Ordering::Acquire) {
-            // What was written again below the covered end since then is not on the disk.
+            // What was written again below the covered end since then is not on the disk, and the
+            // snapshot is of producers that may be gone.
+            if let Some(offset) =
+                done.snapshot.filter(|at| self.snapshots.binary_search(at).is_err())
+            {
+                let _ = self.home.remove(&self.home.path(offset, ext::SNAPSHOT));
+            }
             return;
         }
         self.unsynced.flushed = self.unsynced.flushed.max(done.end_offset);
@@ -119,16 +128,9 @@ impl Log {
             self.note_snapshot(offset);
             self.active.since_snapshot = 0;
         }
-        let mut next_base = self.next_offset;
-        let active = self.segments.len().saturating_sub(1);
-        for (at, segment) in self.segments.iter_mut().enumerate().rev() {
-            if at != active && next_base <= done.end_offset {
-                if segment.durable {
-                    break;
-                }
-                segment.durable = true;
-            }
-            next_base = segment.base;
+        // A segment that was sealed since then has new index entries that are not on the disk.
+        for segment in self.segments.iter_mut().take_while(|segment| segment.base < done.active) {
+            segment.durable = true;
         }
     }
 
@@ -221,7 +223,7 @@ impl Log {
         let every_message = self.config.flush_messages <= 1;
         for (at, segment) in self.segments.iter().enumerate().rev() {
             if segment.durable && at != active {
-                break;
+                continue;
             }
             if at == active && self.unsynced.flushed >= self.next_offset {
                 continue;

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ottla_protocol::ids::{Offset, Timestamp};
+use ottla_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 
 use crate::config::{LogConfig, OpenLog};
 use crate::disk::{DirEntry, Disk, OpenMode};
@@ -222,7 +222,9 @@ impl Log {
         recovery_point: Offset,
         report: &mut RecoveryReport,
     ) -> Result<Offset, StorageError> {
-        let first = self.segment_at(recovery_point);
+        // A segment that ends at the recovery point may have been sealed after the flush: its last
+        // time index entry is then not on the disk.
+        let first = self.segment_at(recovery_point.plus(-1));
         let mut from = self.segments.get(first).map_or(recovery_point, |segment| segment.base);
         let interval = self.config.index_interval_bytes;
         let mut at = first;
@@ -249,17 +251,14 @@ impl Log {
                 0
             };
             let bad = walk.index(segment, start, file_size, &mut seen)?;
+            walk.check_aborted(segment)?;
             report.scanned_bytes += u64::from(segment.size - start);
             if at == first && start > 0 {
                 from = seen.first.unwrap_or(from);
             }
             self.active.since_index = seen.since_index;
             self.next_offset = seen.next.max(segment.base);
-            for (epoch, offset) in seen.epochs {
-                if self.epochs.assign(epoch, offset) {
-                    self.unsynced.epochs.change();
-                }
-            }
+            self.take_epochs(&seen);
             if let Some(why) = bad {
                 self.cut_at(at, file_size, why, report)?;
             } else if !active {
@@ -281,6 +280,21 @@ impl Log {
         (base != self.next_offset && !self.config.cleanup_compact).then(|| {
             format!("the records from {} to the next segment, {base}, are lost", self.next_offset)
         })
+    }
+
+    /// The records say which epochs there are from the first one on; what the checkpoint says of
+    /// that range may be of records that were lost. Going by it, an epoch that it knows to begin
+    /// later would hide that this one began earlier.
+    fn take_epochs(&mut self, seen: &Seen) {
+        let known = |&&(epoch, _): &&(LeaderEpoch, Offset)| epoch >= LeaderEpoch(0);
+        let Some(&(_, first)) = seen.epochs.iter().find(known) else { return };
+        let mut changed = self.epochs.truncate_from_end(first);
+        for &(epoch, offset) in &seen.epochs {
+            changed |= self.epochs.assign(epoch, offset);
+        }
+        if changed {
+            self.unsynced.epochs.change();
+        }
     }
 
     /// Cuts segment `at` behind its last valid batch and drops the segments after it. If valid
@@ -432,7 +446,7 @@ struct Seen {
     next: Offset,
     first: Option<Offset>,
     since_index: u32,
-    epochs: Vec<(ottla_protocol::ids::LeaderEpoch, Offset)>,
+    epochs: Vec<(LeaderEpoch, Offset)>,
 }
 
 impl Seen {
@@ -531,6 +545,28 @@ impl Walk<'_> {
         let same = entry.last_offset == hint.offset;
         let intact = scanner.verify(position, &entry).context("read", &path)?.is_ok();
         Ok((same && timed && intact).then_some((hint.position, hint.offset)))
+    }
+
+    /// Drops entries of the transaction index that no marker belongs to: a torn entry may pass for
+    /// one of another offset.
+    fn check_aborted(&self, segment: &mut Segment) -> Result<(), StorageError> {
+        if segment.txn_len == 0 {
+            return Ok(());
+        }
+        let entries = txn_index::read(self.home, segment.base)?;
+        for (at, txn) in entries.iter().enumerate() {
+            let found = segment.find(self.home, txn.last_offset)?;
+            let marker = found.and_then(|(_, entry)| entry.header).is_some_and(|header| {
+                header.is_control()
+                    && header.base_offset == txn.last_offset
+                    && header.producer_id == txn.producer_id
+            });
+            if !marker {
+                segment.txn_len = txn_index::keep_first(self.home, segment.base, at)?;
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Drops index entries at or above `offset`.

@@ -87,13 +87,25 @@ pub(crate) fn read(home: &Home, base: Offset) -> Result<Vec<AbortedTxn>, Storage
         .collect()
 }
 
-/// Keeps the entries of markers below `end`. Returns the new length.
+/// Keeps the entries of markers below `end`, up to the first that is none: what a crash left of an
+/// entry may be zeros. Returns the new length.
 pub(crate) fn truncate(home: &Home, base: Offset, end: Offset) -> Result<u32, StorageError> {
-    let keep = match read(home, base) {
-        Ok(entries) => entries.iter().take_while(|txn| txn.last_offset < end).count(),
-        Err(StorageError::Corrupt { .. }) => 0,
+    let entries = match read(home, base) {
+        Ok(entries) => entries,
+        Err(StorageError::Corrupt { .. }) => Vec::new(),
         Err(error) => return Err(error),
     };
+    let mut previous = base.plus(-1);
+    let keep = entries.iter().take_while(|txn| {
+        let follows = txn.last_offset > previous.max(txn.first_offset);
+        previous = txn.last_offset;
+        follows && txn.last_offset < end
+    });
+    keep_first(home, base, keep.count())
+}
+
+/// Keeps the first `keep` entries, durably. Returns the new length.
+pub(crate) fn keep_first(home: &Home, base: Offset, keep: usize) -> Result<u32, StorageError> {
     let len = keep * ENTRY_LEN;
     let path = home.path(base, ext::TXN_INDEX);
     let file = home.open(&path, OpenMode::ReadWrite)?;
