@@ -159,18 +159,17 @@ impl Log {
 
     fn try_close(&mut self, now: Now) -> Result<(), StorageError> {
         let config = Arc::clone(&self.config);
-        let unflushed = self.next_offset > self.unsynced.flushed;
         if self.next_offset > self.active_segment_base() {
             self.write_snapshot(self.next_offset)?;
         }
         if let Some(active) = self.segments.last_mut() {
-            if unflushed || active.index.is_open_end() || active.time_index.is_open_end() {
+            if active.needs_seal(&self.home)? {
                 active.seal(&self.home, &config)?;
-            }
-            if unflushed {
                 let path = self.home.dir.to_path_buf();
                 active.index.handle(&self.home)?.sync().context("sync", &path)?;
                 active.time_index.handle(&self.home)?.sync().context("sync", &path)?;
+            } else if self.active.dirty_end {
+                active.cut_log(&self.home)?;
             }
         }
         let work = self.flush_work()?;

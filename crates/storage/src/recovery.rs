@@ -197,16 +197,19 @@ impl Log {
     /// Finds the log end after a clean stop. `false` if the active segment does not end with a
     /// whole batch after all.
     fn find_clean_end(&mut self) -> Result<bool, StorageError> {
-        let Some(segment) = self.segments.last() else { return Ok(false) };
+        let Some(segment) = self.segments.last_mut() else { return Ok(false) };
         let mut end = segment.base;
         if segment.size > 0 {
             let start = segment.index.last(&self.home)?.map_or(0, |entry| entry.position);
-            let file = segment.file(&self.home)?;
+            let file = Arc::clone(segment.file(&self.home)?);
             let path = self.home.path(segment.base, ext::LOG);
             let mut scanner = Scanner::new(file.as_ref(), start, segment.size, SEEK_CHUNK);
             loop {
                 match scanner.step().context("read", &path)? {
-                    Step::Entry { entry, .. } => end = entry.next_offset(),
+                    Step::Entry { entry, .. } => {
+                        end = entry.next_offset();
+                        segment.on_tail_entry(&entry);
+                    }
                     Step::End => break,
                     Step::Bad(_) => return Ok(false),
                 }

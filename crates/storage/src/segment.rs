@@ -26,6 +26,8 @@ pub(crate) struct Segment {
     pub(crate) durable: bool,
     log: OnceLock<Arc<dyn DiskFile>>,
     largest: OnceLock<TimeEntry>,
+    /// The largest behind the last index entry, if opening the log walked there.
+    tail_largest: Option<TimeEntry>,
     first_timestamp: OnceLock<Timestamp>,
 }
 
@@ -64,6 +66,7 @@ impl Segment {
             durable: true,
             log: OnceLock::new(),
             largest: OnceLock::new(),
+            tail_largest: None,
             first_timestamp: OnceLock::new(),
         }
     }
@@ -130,12 +133,35 @@ impl Segment {
         }
         let none = TimeEntry { timestamp: Timestamp::NONE, offset: self.base };
         let last = if self.size == 0 { None } else { self.time_index.last(home)? };
-        Ok(*self.largest.get_or_init(|| last.unwrap_or(none)))
+        let last = last.unwrap_or(none);
+        let tail = self.tail_largest.filter(|tail| tail.timestamp > last.timestamp);
+        Ok(*self.largest.get_or_init(|| tail.unwrap_or(last)))
     }
 
     /// Sets the largest timestamp.
     pub(crate) fn set_largest(&mut self, largest: Option<TimeEntry>) {
         self.largest = largest.map_or_else(OnceLock::new, OnceLock::from);
+        self.tail_largest = None;
+    }
+
+    /// Notes an entry behind the last index entry while the log is opened.
+    pub(crate) fn on_tail_entry(&mut self, entry: &Entry) {
+        if self.tail_largest.is_none_or(|tail| entry.max_timestamp > tail.timestamp) {
+            self.tail_largest =
+                Some(TimeEntry { timestamp: entry.max_timestamp, offset: entry.last_offset });
+        }
+    }
+
+    /// Whether [`Self::seal`] would change anything.
+    pub(crate) fn needs_seal(&self, home: &Home) -> Result<bool, StorageError> {
+        if self.index.is_open_end() || self.time_index.is_open_end() {
+            return Ok(true);
+        }
+        let Some(largest) = self.largest.get().or(self.tail_largest.as_ref()) else {
+            return Ok(false);
+        };
+        let indexed = self.time_index.last(home)?;
+        Ok(largest.timestamp > indexed.map_or(Timestamp::NONE, |last| last.timestamp))
     }
 
     /// Largest timestamp of the first batch, from which time-based rolling counts.

@@ -130,3 +130,25 @@ fn a_finished_compaction_is_swapped_in_and_an_unfinished_one_dropped() {
     let tree = disk.tree().join(" ");
     assert!(!tree.contains(".swap") && !tree.contains(".cleaned") && !tree.contains(".deleted"));
 }
+
+#[test]
+fn the_largest_timestamp_survives_every_kind_of_stop() {
+    let disk = MemDisk::with_dirs(&["/data"]);
+    let (mut log, _) = open(&disk, &small(), clean()).unwrap();
+    append(&mut log, &batch(0, &["a"])).unwrap();
+    append(&mut log, &batch(50, &["b"])).unwrap();
+    append(&mut log, &batch(7, &["c"])).unwrap();
+    let largest = |log: &ottla_storage::Log| log.max_timestamp().unwrap().map(|f| f.offset);
+    assert_eq!(largest(&log), Some(Offset(1)));
+    for clean_stop in [false, true, false, false, true, true] {
+        if clean_stop {
+            log.close(at(0)).unwrap();
+            let name = format!("{DIR}/00000000000000000000.timeindex");
+            let last = [&(T0 + 50).to_be_bytes()[..], &1_u32.to_be_bytes()].concat();
+            assert!(disk.get(name).unwrap().ends_with(&last));
+        }
+        let options = if clean_stop { clean() } else { unclean(Offset(0)) };
+        (log, _) = open(&disk, &small(), options).unwrap();
+        assert_eq!(largest(&log), Some(Offset(1)), "clean stop {clean_stop}");
+    }
+}
