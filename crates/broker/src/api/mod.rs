@@ -46,6 +46,7 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod operations;
 mod produce;
+pub mod reference;
 mod sync_group;
 
 /// One API: its request type, the versions that work, who may call it, and what it does.

@@ -1,0 +1,53 @@
+//! `docs/reference/apis.md`, made from the table.
+
+use std::fmt::Write;
+
+use super::{Rule, TABLE};
+
+const HEAD: &str = "# APIs
+
+Made from the table in `crates/broker/src/api/mod.rs`; do not edit, run `make docs`. *Rule* is what an
+authorizer is asked; none can be configured yet.
+
+| key | API | versions | rule |
+| ---: | --- | --- | --- |
+";
+
+/// The whole page.
+#[must_use]
+pub fn reference_markdown() -> String {
+    let mut page = HEAD.to_owned();
+    for row in TABLE {
+        let (min, max) = (row.versions.start(), row.versions.end());
+        let versions = if min == max { min.to_string() } else { format!("{min}-{max}") };
+        let rule = match row.rule {
+            Rule::Open => "open".to_owned(),
+            Rule::Cluster(operation) => format!("{operation:?} on the cluster"),
+            Rule::EachTopic(operation) => format!("{operation:?} on each topic"),
+            Rule::Group(operation) => format!("{operation:?} on the group"),
+            Rule::EachResource(operation) => format!("{operation:?} on each resource"),
+            Rule::FilterEach(operation) => format!("shows what may be seen ({operation:?})"),
+        };
+        let _infallible =
+            writeln!(page, "| {} | {} | {versions} | {rule} |", row.key.key(), row.name());
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/apis.md");
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a test that compares and rewrites a page")]
+    fn the_reference_page_is_what_the_table_says() {
+        let made = reference_markdown();
+        if std::env::var_os("OTTLA_BLESS").is_some() {
+            std::fs::write(PAGE, &made).unwrap();
+        }
+        let committed = std::fs::read_to_string(PAGE).unwrap_or_default();
+        assert!(committed == made, "run OTTLA_BLESS=1 cargo test -p ottla-broker");
+    }
+}
