@@ -61,13 +61,7 @@ pub struct Broker {
     pub sessions: FetchSessions,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) timers: Timers<Due>,
-    /// Names of topics whose automatic creation is under way, so that a thousand clients that ask
-    /// for one missing topic lead to one command.
-    pub(crate) creating: Mutex<std::collections::BTreeSet<ByteString>>,
 }
-
-/// Most topics that are being created automatically at one time; more are asked for again.
-const CREATING_MAX: usize = 1000;
 
 impl Broker {
     /// The world around.
@@ -149,24 +143,14 @@ impl Broker {
     /// Asks for topics that a client named and that do not exist. Nobody waits for the answer: the
     /// client asks again.
     pub(crate) fn create_automatically(&self, ctx: &Context<'_>, names: Vec<ByteString>) {
-        let wanted: Vec<_> = {
-            let mut creating = self.creating.lock();
-            let room = CREATING_MAX.saturating_sub(creating.len());
-            let new = names.into_iter().filter(|name| creating.insert(ByteString::from(&**name)));
-            new.take(room).collect()
-        };
-        if wanted.is_empty() {
+        if names.is_empty() {
             return;
         }
-        let topics = wanted.iter().map(|name| self.automatic_topic(name));
+        let topics = names.iter().map(|name| self.automatic_topic(name));
         let request = CreateTopicsRequest { topics: topics.collect(), ..Default::default() };
-        // The promise is dropped: whether it worked shows in the next answer.
+        // The promise is dropped: whether it worked shows in the next answer. A thousand clients
+        // that ask for one topic lead to one: the controller knows what it has appended.
         drop(self.command(ctx, Command::CreateTopics(request)));
-        // What was refused may be asked for again; what was created is found in the image.
-        let mut creating = self.creating.lock();
-        for name in wanted {
-            creating.remove(&name);
-        }
     }
 
     fn automatic_topic(&self, name: &ByteString) -> CreatableTopic {
@@ -281,6 +265,7 @@ impl Broker {
         if let Err(error) = self.quorum.close(now) {
             tracing::warn!("the metadata log was not closed cleanly: {error}");
         }
+        self.close_directories();
     }
 }
 

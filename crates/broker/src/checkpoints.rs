@@ -34,7 +34,7 @@ impl Broker {
         }
     }
 
-    /// Closes every log, writes the checkpoints, and marks the directories clean.
+    /// Closes every log and writes the checkpoints.
     pub(crate) fn close_partitions(&self, now: Now) {
         for partition in self.partitions.all() {
             if partition.directory.offline().is_some() {
@@ -46,6 +46,10 @@ impl Broker {
         }
         self.checkpoint_high_watermarks();
         self.checkpoint_recovery_points();
+    }
+
+    /// Marks the directories clean: the last thing that is written.
+    pub(crate) fn close_directories(&self) {
         let Some(mut dirs) = self.dirs.lock().take() else { return };
         for directory in &self.directories {
             if let Some(reason) = directory.offline() {

@@ -119,7 +119,6 @@ impl Broker {
             sessions: FetchSessions::new(usize::try_from(sessions).unwrap_or(0)),
             producer_ids: ProducerIds::default(),
             timers: Timers::default(),
-            creating: Mutex::default(),
         };
         broker.command_now(Command::Activate)?;
         broker.epoch = broker.register(previous_epoch.unwrap_or(-1))?;

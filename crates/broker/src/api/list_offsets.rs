@@ -1,10 +1,12 @@
 //! ListOffsets (KIP-79, 207, 734, 405, 1005, 1023): offsets by time and by special timestamps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytestring::ByteString;
 
 use ottla_protocol::ErrorCode;
 use ottla_protocol::ids::{LeaderEpoch, Offset, Timestamp};
-use ottla_protocol::messages::list_offsets_request::ListOffsetsPartition;
+use ottla_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
@@ -38,37 +40,47 @@ impl Handler for ListOffsets {
     const RULE: Rule = Rule::EachTopic(Operation::Describe);
 
     fn handle(ctx: &Context<'_>, request: ListOffsetsRequest) -> Reply<ListOffsetsResponse> {
-        let mut times_named = BTreeMap::new();
-        for topic in &request.topics {
-            for partition in &topic.partitions {
-                *times_named.entry((topic.name.clone(), partition.partition_index)).or_insert(0) +=
-                    1;
-            }
+        let mut times = BTreeMap::new();
+        for (name, index) in named(&request) {
+            *times.entry((name.clone(), index)).or_insert(0) += 1;
         }
         let committed_only = request.isolation_level == 1;
-        let topics = request.topics.into_iter().map(|topic| {
-            let partitions = topic.partitions.iter().map(|wanted| {
-                let key = (topic.name.clone(), wanted.partition_index);
-                let result = if times_named.get(&key).is_some_and(|&times| times > 1) {
-                    Err(ErrorCode::InvalidRequest)
-                } else {
-                    ctx.partition(&topic.name, wanted.partition_index)
-                        .and_then(|p| list(ctx, &p, wanted, committed_only))
-                };
-                answer(wanted.partition_index, result)
-            });
-            let mut partitions: Vec<_> = partitions.collect();
-            partitions.dedup_by_key(|p| {
-                (p.partition_index, p.error_code == ErrorCode::InvalidRequest.code())
-            });
-            ListOffsetsTopicResponse {
+        let mut refused = BTreeSet::new();
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for topic in &request.topics {
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for wanted in &topic.partitions {
+                let index = wanted.partition_index;
+                let key = (topic.name.clone(), index);
+                if times.get(&key).is_some_and(|&times| times > 1) {
+                    // Named more than once: refused, and answered once.
+                    if refused.insert(key) {
+                        partitions.push(answer(index, Err(ErrorCode::InvalidRequest)));
+                    }
+                    continue;
+                }
+                let found = ctx.partition(&topic.name, index);
+                let result = found.and_then(|p| list(ctx, &p, wanted, committed_only));
+                partitions.push(answer(index, result));
+            }
+            topics.push(ListOffsetsTopicResponse {
                 name: topic.name.clone(),
                 partitions,
                 ..ListOffsetsTopicResponse::default()
-            }
-        });
-        Reply::Now(ListOffsetsResponse { topics: topics.collect(), ..Default::default() })
+            });
+        }
+        Reply::Now(ListOffsetsResponse { topics, ..Default::default() })
     }
+}
+
+fn named(request: &ListOffsetsRequest) -> impl Iterator<Item = (&ByteString, i32)> {
+    let partitions = |topic: &ListOffsetsTopic| {
+        topic.partitions.iter().map(|p| p.partition_index).collect::<Vec<_>>()
+    };
+    request
+        .topics
+        .iter()
+        .flat_map(move |topic| partitions(topic).into_iter().map(move |index| (&topic.name, index)))
 }
 
 fn triple(found: FoundTimestamp) -> Found {
