@@ -15,7 +15,7 @@ use ottla_protocol::ids::{LeaderEpoch, Now, Offset, PartitionIndex};
 use ottla_protocol::records::{Compression, TimestampType};
 use ottla_storage::{
     AbortedTxn, AppendError, Appended, FlushWork, Flushed, Log, LogConfig, LogSlice, ProduceRules,
-    ProducerStateError, ReadError, StorageError, ValidatedBatch,
+    ReadError, StorageError, ValidatedBatch,
 };
 use parking_lot::Mutex;
 
@@ -134,31 +134,10 @@ impl From<&PartitionError> for ErrorCode {
             PartitionError::UnknownLeaderEpoch { .. } => Self::UnknownLeaderEpoch,
             PartitionError::NotLeader => Self::NotLeaderOrFollower,
             PartitionError::Offline(_) | PartitionError::DiskFull(_) => Self::KafkaStorageError,
-            PartitionError::Append(error) => append_code(error),
-            PartitionError::Read(ReadError::OutOfRange { .. }) => Self::OffsetOutOfRange,
-            PartitionError::Read(ReadError::Storage(_)) => Self::KafkaStorageError,
+            PartitionError::Append(error) => error.code(),
+            PartitionError::Read(error) => error.code(),
             PartitionError::OffsetOutOfRange { .. } => Self::OffsetOutOfRange,
         }
-    }
-}
-
-fn append_code(error: &AppendError) -> ErrorCode {
-    match error {
-        AppendError::Storage(_) | AppendError::OffsetsExhausted(_) => ErrorCode::KafkaStorageError,
-        AppendError::Producer(ProducerStateError::OutOfOrderSequence { .. }) => {
-            ErrorCode::OutOfOrderSequenceNumber
-        }
-        AppendError::Producer(ProducerStateError::InvalidProducerEpoch { .. }) => {
-            ErrorCode::InvalidProducerEpoch
-        }
-        AppendError::Producer(ProducerStateError::InvalidTxnState { .. }) => {
-            ErrorCode::InvalidTxnState
-        }
-        AppendError::Producer(ProducerStateError::CoordinatorFenced { .. }) => {
-            ErrorCode::TransactionCoordinatorFenced
-        }
-        AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
-        AppendError::UnexpectedOffset { .. } | AppendError::Corrupt(_) => ErrorCode::CorruptMessage,
     }
 }
 
@@ -523,6 +502,7 @@ impl Partition {
         {
             let mut state = self.state.lock();
             state.flush = Flush::Idle;
+            state.log.go_offline();
             state.appended.take_into(&mut wakes);
             state.committed.take_into(&mut wakes);
         }
@@ -613,6 +593,7 @@ impl State {
         let counted = if self.synced_acks { self.log.flushed_offset().min(end) } else { end };
         if counted > self.high_watermark {
             self.high_watermark = counted;
+            self.log.on_high_watermark(counted);
             self.committed.take_into(wakes);
             self.appended.take_into(wakes);
         }
