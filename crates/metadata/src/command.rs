@@ -163,4 +163,12 @@ commands! {
     AlterPartition: AlterPartitionRequest => AlterPartitionResponse,
     /// A broker tells where its replicas are.
     AssignReplicasToDirs: AssignReplicasToDirsRequest => AssignReplicasToDirsResponse,
+    /// Move replicas to other brokers, or stop moving them.
+    AlterPartitionReassignments: AlterPartitionReassignmentsRequest => AlterPartitionReassignmentsResponse,
+    /// Tell which replicas are being moved.
+    ListPartitionReassignments: ListPartitionReassignmentsRequest => ListPartitionReassignmentsResponse,
+    /// Set and remove client quotas.
+    AlterClientQuotas: AlterClientQuotasRequest => AlterClientQuotasResponse,
+    /// Set and remove SCRAM credentials.
+    AlterUserScramCredentials: AlterUserScramCredentialsRequest => AlterUserScramCredentialsResponse,
 }

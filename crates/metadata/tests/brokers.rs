@@ -81,7 +81,8 @@ fn heartbeats_answer_as_observed() {
     cluster.ask::<m::BrokerRegistrationResponse>(registration(7, incarnation(7)));
     let good = cluster.heartbeat(7);
     type Beat = m::BrokerHeartbeatRequest;
-    let rows: Vec<(&str, Beat, (i16, bool, bool, bool))> = vec![
+    type Answer = (i16, bool, bool, bool);
+    let rows: Vec<(&str, Beat, Answer)> = vec![
         (
             "wrong epoch",
             Beat { broker_epoch: good.broker_epoch + 99, ..good.clone() },
