@@ -66,11 +66,10 @@ impl Log {
         while self.segments.len() > keep {
             if let Some(segment) = self.segments.pop() {
                 self.remove_segment_files(&segment)?;
+                // Gone before the one before it goes, so that a crash leaves no gap, and before
+                // anything is written where its records would continue.
+                self.home.sync_dir()?;
             }
-        }
-        if self.segments.len() == keep {
-            // The names must be gone before anything is written where they would continue.
-            self.home.sync_dir()?;
         }
         let mut end = end;
         if let Some(segment) = self.segments.last_mut() {
@@ -103,15 +102,17 @@ impl Log {
     ) -> Result<(), StorageError> {
         self.begin_truncation(start);
         self.log_start = start;
+        // What they say of producers must not outlive the records.
+        while let Some(snapshot) = self.snapshots.pop() {
+            self.remove_snapshot(snapshot)?;
+        }
+        self.home.sync_dir()?;
         while let Some(segment) = self.segments.pop() {
             self.remove_segment_files(&segment)?;
         }
         self.home.sync_dir()?;
         self.segments.push(Segment::create(&self.home, start, &self.config, created)?);
         self.unsynced.names.change();
-        for snapshot in std::mem::take(&mut self.snapshots) {
-            self.home.remove(&self.home.path(snapshot, ext::SNAPSHOT))?;
-        }
         self.epochs.clear();
         self.unsynced.epochs.change();
         self.unsynced.flushed = start;
@@ -127,7 +128,7 @@ impl Log {
 
     fn finish_truncation(&mut self, end: Offset) -> Result<(), StorageError> {
         while let Some(snapshot) = self.snapshots.pop_if(|snapshot| *snapshot > end) {
-            self.home.remove(&self.home.path(snapshot, ext::SNAPSHOT))?;
+            self.remove_snapshot(snapshot)?;
         }
         if self.epochs.truncate_from_end(end) {
             self.unsynced.epochs.change();
@@ -248,6 +249,13 @@ impl Log {
             .filter(|ext| *ext != ext::TXN_INDEX || segment.txn_len > 0)
             .map(|ext| self.home.path(segment.base, ext))
             .collect()
+    }
+
+    /// Removes a producer snapshot; the next flush makes it durable. One that came back later, when
+    /// the log has grown beyond its offset again, would tell of other records.
+    pub(crate) fn remove_snapshot(&mut self, offset: Offset) -> Result<(), StorageError> {
+        self.unsynced.names.change();
+        self.home.remove(&self.home.path(offset, ext::SNAPSHOT))
     }
 
     /// Removes a segment's files at once.

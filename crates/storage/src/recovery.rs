@@ -389,7 +389,7 @@ impl Log {
                 start = start.max(snapshot);
                 break;
             }
-            self.home.remove(&path)?;
+            self.remove_snapshot(snapshot)?;
             self.snapshots.pop();
         }
         if start >= self.next_offset {
