@@ -77,7 +77,7 @@ impl Log {
         }
         self.next_offset = end;
         self.log_start = self.log_start.min(end);
-        self.unsynced.flushed = self.unsynced.flushed.min(end);
+        self.unsynced.cap(end);
         self.finish_truncation(end)
     }
 
@@ -115,14 +115,14 @@ impl Log {
         self.unsynced.names.change();
         self.epochs.clear();
         self.unsynced.epochs.change();
-        self.unsynced.flushed = start;
+        (self.unsynced.flushed, self.unsynced.recovery) = (start, start);
         self.finish_truncation(start)
     }
 
     fn begin_truncation(&mut self, end: Offset) {
         self.truncations.fetch_add(1, Ordering::AcqRel);
         self.active = Active::default();
-        self.unsynced.flushed = self.unsynced.flushed.min(end);
+        self.unsynced.cap(end);
         self.next_offset = end;
     }
 
@@ -179,14 +179,21 @@ impl Log {
         if count == self.segments.len() {
             self.roll_at(self.next_offset, now)?;
         }
+        if self.unsynced.names.pending() {
+            // What stays must be there before what goes is gone.
+            self.home.sync_dir()?;
+            self.unsynced.names.synced = self.unsynced.names.made;
+        }
         let mut files = Vec::new();
         let doomed: Vec<Segment> = self.segments.drain(..count).collect();
         let first = self.segments.first().map_or(self.next_offset, |segment| segment.base);
         self.increase_log_start_offset(first);
         for segment in &doomed {
             files.extend(self.mark_deleted(segment)?);
+            // Before the next one goes: a crash must not leave an older segment behind a gap, where
+            // recovery would take all that follows for lost.
+            self.home.sync_dir()?;
         }
-        self.unsynced.names.change();
         let due = now.monotonic.plus_millis(self.config.file_delete_delay_ms);
         Ok(vec![DeleteWork { disk: Arc::clone(&self.home.disk), due, files }])
     }

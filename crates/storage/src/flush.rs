@@ -10,6 +10,7 @@ use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::error::{Context, StorageError};
 use crate::home::{Home, ext};
 use crate::log::Log;
+use crate::segment::Segment;
 
 /// Bytes between two producer snapshots inside a segment. They bound what a start after a crash
 /// reads to know the producers again.
@@ -25,6 +26,8 @@ pub struct Flushed {
     epochs: u32,
     truncations: u32,
     snapshot: Option<Offset>,
+    /// Index entries below it are covered, too.
+    recovery: Option<Offset>,
     /// Base offset of the active segment; those before it were sealed.
     active: Offset,
 }
@@ -86,12 +89,18 @@ impl Log {
     /// # Errors
     /// What the disk says when a file must be opened for it.
     pub fn flush_work(&self) -> Result<FlushWork, StorageError> {
+        // A shared fsync per message cannot afford three of them: the recovery point then moves
+        // with every snapshot only.
+        self.flush_work_with(self.config.flush_messages > 1 || self.snapshot_due())
+    }
+
+    pub(crate) fn flush_work_with(&self, indexes: bool) -> Result<FlushWork, StorageError> {
         let unsynced = &self.unsynced;
         let snapshot = self.snapshot_due().then_some(self.next_offset);
         Ok(FlushWork {
             disk: Arc::clone(&self.home.disk),
             dir: Arc::clone(&self.home.dir),
-            files: self.files_to_sync()?,
+            files: self.files_to_sync(indexes)?,
             epochs: unsynced.epochs.pending().then(|| self.epochs.to_text()),
             snapshot: snapshot.map(|_| self.producers.to_snapshot()),
             sync_names: unsynced.names.pending(),
@@ -102,6 +111,7 @@ impl Log {
                 epochs: unsynced.epochs.made,
                 truncations: self.truncations.load(std::sync::atomic::Ordering::Acquire),
                 snapshot,
+                recovery: indexes.then(|| self.written_end()),
                 active: self.active_segment_base(),
             },
         })
@@ -124,6 +134,8 @@ impl Log {
             return;
         }
         self.unsynced.flushed = self.unsynced.flushed.max(done.end_offset);
+        self.unsynced.recovery =
+            done.recovery.map_or(self.unsynced.recovery, |end| end.max(self.unsynced.recovery));
         if let Some(offset) = done.snapshot {
             self.note_snapshot(offset);
             self.active.since_snapshot = 0;
@@ -172,7 +184,7 @@ impl Log {
                 active.cut_log(&self.home)?;
             }
         }
-        let work = self.flush_work()?;
+        let work = self.flush_work_with(true)?;
         if !work.is_empty() {
             work.run().context("sync", &self.home.dir)?;
             self.flushed(work.covers, now);
@@ -214,21 +226,26 @@ impl Log {
         self.active.since_snapshot >= SNAPSHOT_EVERY
     }
 
-    fn files_to_sync(&self) -> Result<Vec<Arc<dyn DiskFile>>, StorageError> {
+    /// Index entries of batches below it are in the files; the others are gathered.
+    fn written_end(&self) -> Offset {
+        let gathered = self.segments.last().and_then(Segment::first_gathered);
+        gathered.map_or(self.next_offset, |first| first.min(self.next_offset))
+    }
+
+    fn files_to_sync(&self, indexes: bool) -> Result<Vec<Arc<dyn DiskFile>>, StorageError> {
         let home = &self.home;
         let mut files = Vec::new();
         let active = self.segments.len().saturating_sub(1);
-        // A shared fsync per message cannot afford three of them; recovery checks the indexes.
-        let every_message = self.config.flush_messages <= 1;
         for (at, segment) in self.segments.iter().enumerate().rev() {
             if segment.durable && at != active {
                 continue;
             }
-            if at == active && self.unsynced.flushed >= self.next_offset {
+            let indexed = !indexes || self.unsynced.recovery >= self.written_end();
+            if at == active && self.unsynced.flushed >= self.next_offset && indexed {
                 continue;
             }
             files.push(Arc::clone(segment.file(home)?));
-            if at != active || !every_message {
+            if at != active || indexes {
                 files.push(segment.index.handle(home)?);
                 files.push(segment.time_index.handle(home)?);
             }

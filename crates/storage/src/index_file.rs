@@ -147,6 +147,11 @@ impl<E: Entry> IndexFile<E> {
         self.newest = OnceLock::from(Some(entry));
     }
 
+    /// Offset of the oldest gathered entry.
+    pub(crate) fn first_gathered(&self) -> Option<Offset> {
+        self.gathered.first().map(|entry| entry.offset())
+    }
+
     /// Whether enough entries are gathered for a write.
     pub(crate) fn wants_write(&self) -> bool {
         self.gathered.len() >= GATHER

@@ -50,6 +50,8 @@ pub(crate) struct Active {
 pub(crate) struct Unsynced {
     /// Records below it are on the disk.
     pub(crate) flushed: Offset,
+    /// Records and index entries below it are on the disk.
+    pub(crate) recovery: Offset,
     pub(crate) last_flush: Monotonic,
     /// Changes of names in the directory, and how many of them are on the disk.
     pub(crate) names: Changes,
@@ -57,6 +59,14 @@ pub(crate) struct Unsynced {
     pub(crate) epochs: Changes,
     /// The directory itself is new.
     pub(crate) new_dir: bool,
+}
+
+impl Unsynced {
+    /// The log ends at `end` now.
+    pub(crate) fn cap(&mut self, end: Offset) {
+        self.flushed = self.flushed.min(end);
+        self.recovery = self.recovery.min(end);
+    }
 }
 
 /// Counts changes and how many of them are on the disk.
@@ -95,10 +105,12 @@ impl Log {
         self.unsynced.flushed
     }
 
-    /// What `recovery-point-offset-checkpoint` is to say.
+    /// What `recovery-point-offset-checkpoint` is to say: recovery trusts records and index entries
+    /// below it. After a truncation it is to be written before anything is appended, since the old
+    /// one may lie above the new log end.
     #[must_use]
     pub const fn recovery_point(&self) -> Offset {
-        self.unsynced.flushed
+        self.unsynced.recovery
     }
 
     /// Bytes of all segments.

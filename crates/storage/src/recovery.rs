@@ -76,7 +76,7 @@ impl Log {
         }
         log.check_index_files(&files, &mut report)?;
         let rebuilt_from = if options.clean && log.find_clean_end()? {
-            log.unsynced.flushed = log.next_offset;
+            (log.unsynced.flushed, log.unsynced.recovery) = (log.next_offset, log.next_offset);
             None
         } else {
             Some(log.recover(options.recovery_point, &mut report)?)
@@ -124,6 +124,7 @@ impl Log {
             active: Active::default(),
             unsynced: Unsynced {
                 flushed: options.recovery_point,
+                recovery: options.recovery_point,
                 last_flush: options.now.monotonic,
                 names: <_>::default(),
                 epochs: <_>::default(),
@@ -138,7 +139,7 @@ impl Log {
         let start = options.log_start_offset;
         self.segments.push(Segment::create(&self.home, start, &self.config, options.now.wall)?);
         self.unsynced.names.change();
-        self.unsynced.flushed = start;
+        (self.unsynced.flushed, self.unsynced.recovery) = (start, start);
         self.settle_epochs();
         Ok(())
     }
@@ -272,7 +273,7 @@ impl Log {
             }
             at += 1;
         }
-        self.unsynced.flushed = self.unsynced.flushed.min(self.next_offset);
+        self.unsynced.cap(self.next_offset);
         Ok(from)
     }
 
@@ -354,18 +355,17 @@ impl Log {
         Ok(())
     }
 
-    /// Makes durable what was recovered, before any of it is served.
+    /// Makes durable what was recovered, before any of it is served. Index entries below the
+    /// recovery point were written again, too.
     fn sync_recovered(&mut self, options: OpenLog) -> Result<(), StorageError> {
-        if self.next_offset <= self.unsynced.flushed && !self.unsynced.names.pending() {
-            return Ok(());
-        }
+        self.unsynced.cap(options.recovery_point.plus(-1));
         self.unsynced.names.change();
         let config = Arc::clone(&self.config);
         if let Some(active) = self.segments.last_mut() {
             active.time_index.write_gathered(&self.home, config.segment_index_bytes)?;
             active.index.write_gathered(&self.home, config.segment_index_bytes)?;
         }
-        let work = self.flush_work()?;
+        let work = self.flush_work_with(true)?;
         work.run().context("sync", &self.home.dir)?;
         self.flushed(work.covers, options.now);
         Ok(())
@@ -379,7 +379,10 @@ impl Log {
     ) -> Result<(), StorageError> {
         self.producers = Producers::default();
         let newest_usable = rebuilt_from.unwrap_or(self.next_offset).min(self.next_offset);
-        let mut start = self.log_start.min(self.next_offset);
+        // From the first record there is, though it may lie below the log start: a marker there ends
+        // a transaction that the snapshot has open.
+        let first = self.segments.first().map_or(self.next_offset, |segment| segment.base);
+        let mut start = first.min(self.next_offset);
         while let Some(&snapshot) = self.snapshots.last() {
             let path = self.home.path(snapshot, ext::SNAPSHOT);
             if snapshot <= newest_usable

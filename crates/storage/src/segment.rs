@@ -226,6 +226,11 @@ impl Segment {
         self.cut_log(home)
     }
 
+    /// Offset of the oldest index entry that is not in the files.
+    pub(crate) fn first_gathered(&self) -> Option<Offset> {
+        [self.index.first_gathered(), self.time_index.first_gathered()].into_iter().flatten().min()
+    }
+
     /// Cuts what a failed append or preallocation left behind the valid entries.
     pub(crate) fn cut_log(&self, home: &Home) -> Result<(), StorageError> {
         let path = home.path(self.base, ext::LOG);
