@@ -55,13 +55,13 @@ impl Handler for ListOffsets {
                 if times.get(&key).is_some_and(|&times| times > 1) {
                     // Named more than once: refused, and answered once.
                     if refused.insert(key) {
-                        partitions.push(answer(index, Err(ErrorCode::InvalidRequest)));
+                        partitions.push(answer(ctx, index, Err(ErrorCode::InvalidRequest)));
                     }
                     continue;
                 }
                 let found = ctx.partition(&topic.name, index);
                 let result = found.and_then(|p| list(ctx, &p, wanted, committed_only));
-                partitions.push(answer(index, result));
+                partitions.push(answer(ctx, index, result));
             }
             topics.push(ListOffsetsTopicResponse {
                 name: topic.name.clone(),
@@ -87,7 +87,11 @@ fn triple(found: FoundTimestamp) -> Found {
     (found.offset, found.timestamp, found.leader_epoch)
 }
 
-fn answer(partition_index: i32, result: Result<Found, ErrorCode>) -> ListOffsetsPartitionResponse {
+fn answer(
+    ctx: &Context<'_>,
+    partition_index: i32,
+    result: Result<Found, ErrorCode>,
+) -> ListOffsetsPartitionResponse {
     let error = result.err().unwrap_or(ErrorCode::None);
     let (offset, timestamp, leader_epoch) = result.unwrap_or(NOTHING);
     ListOffsetsPartitionResponse {
@@ -95,7 +99,8 @@ fn answer(partition_index: i32, result: Result<Found, ErrorCode>) -> ListOffsets
         error_code: error.code(),
         timestamp: timestamp.0,
         offset: offset.0,
-        leader_epoch: leader_epoch.0,
+        // Versions before 4 have no place for it.
+        leader_epoch: if ctx.version() >= 4 { leader_epoch.0 } else { -1 },
         ..ListOffsetsPartitionResponse::default()
     }
 }

@@ -268,7 +268,14 @@ pub(crate) fn encode<R: Message>(ctx: &Context<'_>, response: &R) -> Result<Resp
     let request = ctx.request;
     let encoded =
         frame::encode_response(request.row.key, request.version, request.correlation_id, response)
-            .map_err(|error| format!("the answer cannot be encoded: {error}"))?;
+            .map_err(|error| {
+                let name = request.row.name();
+                tracing::error!(
+                    "the answer to {name} v{} cannot be encoded: {error}",
+                    request.version
+                );
+                format!("the answer cannot be encoded: {error}")
+            })?;
     let mut slices: Vec<Option<_>> = ctx.take_slices().into_iter().map(Some).collect();
     let mut parts = Vec::with_capacity(encoded.splices.len() * 2 + 1);
     let mut bytes = encoded.bytes;
