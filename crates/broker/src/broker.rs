@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::env::Env;
 use crate::groups::{Groups, OFFSETS_TOPIC};
 use crate::jobs::{Due, Job};
+use crate::loggers::Loggers;
 use crate::partition::Directory;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
@@ -60,6 +61,7 @@ pub struct Broker {
     /// Incremental fetch sessions.
     pub sessions: FetchSessions,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) loggers: Loggers,
     pub(crate) timers: Timers<Due>,
 }
 

@@ -19,4 +19,8 @@ pub trait Env: Send + Sync + 'static {
 
     /// Calls `Broker::tick` at `at` or earlier. Earlier requests stay in force.
     fn schedule(&self, at: Monotonic);
+
+    /// Replaces the levels of the process log: comma-separated `level` or `target=level`, of which a
+    /// later one wins. Without effect where no process log is kept.
+    fn set_log_levels(&self, _directives: &str) {}
 }

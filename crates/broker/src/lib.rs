@@ -18,6 +18,7 @@ mod group_log;
 pub mod groups;
 pub mod jobs;
 mod listener;
+mod loggers;
 pub mod partition;
 pub mod partitions;
 mod producer_ids;

@@ -26,6 +26,7 @@ use crate::dynamic_config;
 use crate::env::Env;
 use crate::groups::Groups;
 use crate::jobs::{Due, FLUSH_CHECK_MS};
+use crate::loggers::Loggers;
 use crate::partition::Directory;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
@@ -118,6 +119,7 @@ impl Broker {
             groups: Groups::default(),
             sessions: FetchSessions::new(usize::try_from(sessions).unwrap_or(0)),
             producer_ids: ProducerIds::default(),
+            loggers: Loggers::default(),
             timers: Timers::default(),
         };
         broker.command_now(Command::Activate)?;

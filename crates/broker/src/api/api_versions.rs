@@ -89,7 +89,7 @@ fn answer(ctx: &Context<'_>) -> ApiVersionsResponse {
         ..FinalizedFeatureKey::default()
     });
     ApiVersionsResponse {
-        api_keys: TABLE.iter().map(api).collect(),
+        api_keys: TABLE.iter().filter(|row| row.advertised).map(api).collect(),
         supported_features: supported_features.collect(),
         finalized_features_epoch: ctx.image.provenance().offset.0,
         finalized_features: finalized_features.collect(),

@@ -1,7 +1,7 @@
 //! DescribeConfigs (KIP-133, 226, 569): values with where they come from.
 
 use bytestring::ByteString;
-use ottla_config::{Entry, Settings, Source};
+use ottla_config::{Entry, Settings, Source, keys};
 use ottla_metadata::ConfigResource;
 use ottla_metadata::names::validate_topic_name;
 use ottla_protocol::ErrorCode;
@@ -11,14 +11,12 @@ use ottla_protocol::messages::describe_configs_response::{
 };
 use ottla_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
+use super::config_resource::{self, Refused};
 use super::{Handler, Operation, Reply, Rule};
 use crate::context::Context;
 
 /// The DescribeConfigs API.
 pub(super) struct DescribeConfigs;
-
-/// Resource type of the loggers of a broker.
-const BROKER_LOGGER: i8 = 8;
 
 impl Handler for DescribeConfigs {
     type Request = DescribeConfigsRequest;
@@ -53,8 +51,6 @@ impl Handler for DescribeConfigs {
     }
 }
 
-type Refused = (ErrorCode, Option<String>);
-
 fn describe(ctx: &Context<'_>, resource: &DescribeConfigsResource) -> Result<Vec<Entry>, Refused> {
     let name = &*resource.resource_name;
     let config = ctx.broker.config();
@@ -76,12 +72,12 @@ fn describe(ctx: &Context<'_>, resource: &DescribeConfigsResource) -> Result<Vec
             Ok(ottla_config::describe_broker_defaults(&config))
         }
         ConfigResource::BROKER => {
-            is_this_broker(ctx, name)?;
+            config_resource::is_this_broker(ctx, name)?;
             Ok(ottla_config::describe_broker(&config))
         }
-        BROKER_LOGGER => {
-            is_this_broker(ctx, name)?;
-            Ok(loggers())
+        config_resource::BROKER_LOGGER => {
+            config_resource::is_this_broker(ctx, name)?;
+            Ok(loggers(ctx))
         }
         ConfigResource::GROUP if name.is_empty() => {
             invalid("a group id cannot be empty".to_owned())
@@ -102,28 +98,21 @@ fn describe(ctx: &Context<'_>, resource: &DescribeConfigsResource) -> Result<Vec
     }
 }
 
-fn is_this_broker(ctx: &Context<'_>, name: &str) -> Result<(), Refused> {
-    let me = ctx.broker.node_id();
-    let message = match name.parse::<i32>() {
-        Ok(id) if id == me.0 => return Ok(()),
-        Ok(id) => format!("this is broker {me}; ask broker {id} for its configuration"),
-        Err(_) => format!("{name:?} is not a broker id"),
-    };
-    Err((ErrorCode::InvalidRequest, Some(message)))
-}
-
-/// This process has one logger.
-fn loggers() -> Vec<Entry> {
-    vec![Entry {
-        name: "root".to_owned(),
-        value: Some("INFO".to_owned()),
+/// The loggers of this process.
+fn loggers(ctx: &Context<'_>) -> Vec<Entry> {
+    let config = ctx.broker.config();
+    let levels = ctx.broker.loggers.describe(config.get(keys::OTTLA_LOG_LEVEL));
+    let entry = |(name, level): (&str, &str)| Entry {
+        name: name.to_owned(),
+        value: Some(level.to_owned()),
         source: Source::DynamicBrokerLogger,
         read_only: false,
         sensitive: false,
         ty: 2,
         doc: "Level below which log lines are left out.",
         synonyms: Vec::new(),
-    }]
+    };
+    levels.into_iter().map(entry).collect()
 }
 
 fn is_wanted(resource: &DescribeConfigsResource, entry: &Entry) -> bool {

@@ -12,6 +12,9 @@ use crate::context::Context;
 use crate::quorum::CommandResult;
 use crate::wait::Promise;
 
+/// How long the commit may take where the request carries no time of its own, in milliseconds.
+pub(super) const TIMEOUT_MS: i32 = 30_000;
+
 /// Hands a request to the controller and waits for the answer, for `timeout_ms` at the longest.
 /// `refuse` makes the response that says one error everywhere: NOT_CONTROLLER, KAFKA_STORAGE_ERROR,
 /// or REQUEST_TIMED_OUT, after which the change may still happen.
@@ -24,35 +27,46 @@ pub(super) fn forward<R>(
 where
     R: TryFrom<Response> + Send + 'static,
 {
+    forward_then(ctx, command, timeout_ms, |result| result.unwrap_or_else(refuse))
+}
+
+/// As [`forward`], for an API that has something to add to the controller's answer.
+pub(super) fn forward_then<Q, R>(
+    ctx: &Context<'_>,
+    command: impl Into<Command>,
+    timeout_ms: i32,
+    finish: impl FnOnce(Result<Q, ErrorCode>) -> R + Send + 'static,
+) -> Reply<R>
+where
+    Q: TryFrom<Response> + Send + 'static,
+    R: Send + 'static,
+{
     let promise = ctx.broker.command(ctx, command.into());
     let deadline = ctx.deadline(timeout_ms);
-    let mut wait = Forward { promise, deadline, refuse: Some(Box::new(refuse)) };
+    let mut wait = Forward { promise, deadline, finish: Some(Box::new(finish)) };
     match wait.poll(ctx, false) {
         Some(response) => Reply::Now(response),
         None => Reply::wait(wait),
     }
 }
 
-type Refuse<R> = Box<dyn FnOnce(ErrorCode) -> R + Send>;
+type Finish<Q, R> = Box<dyn FnOnce(Result<Q, ErrorCode>) -> R + Send>;
 
-struct Forward<R> {
+struct Forward<Q, R> {
     promise: Arc<Promise<CommandResult>>,
     deadline: Monotonic,
-    refuse: Option<Refuse<R>>,
+    finish: Option<Finish<Q, R>>,
 }
 
-impl<R: TryFrom<Response> + Send> Wait<R> for Forward<R> {
+impl<Q: TryFrom<Response>, R: Send> Wait<R> for Forward<Q, R> {
     fn poll(&mut self, ctx: &Context<'_>, expired: bool) -> Option<R> {
-        let error = match self.promise.take(ctx.waiter) {
-            Some(Ok(response)) => match R::try_from(response) {
-                Ok(response) => return Some(response),
-                Err(_) => ErrorCode::UnknownServerError,
-            },
-            Some(Err(error)) => error,
-            None if expired => ErrorCode::RequestTimedOut,
+        let result = match self.promise.take(ctx.waiter) {
+            Some(Ok(response)) => Q::try_from(response).map_err(|_| ErrorCode::UnknownServerError),
+            Some(Err(error)) => Err(error),
+            None if expired => Err(ErrorCode::RequestTimedOut),
             None => return None,
         };
-        self.refuse.take().map(|refuse| refuse(error))
+        self.finish.take().map(|finish| finish(result))
     }
 
     fn deadline(&self) -> Monotonic {

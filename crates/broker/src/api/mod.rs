@@ -14,22 +14,40 @@ use ottla_protocol::ids::Monotonic;
 use crate::connection::{Part, Response};
 use crate::context::Context;
 
+mod acls;
+mod add_raft_voter;
+mod alter_client_quotas;
 mod alter_configs;
+mod alter_partition_reassignments;
+mod alter_replica_log_dirs;
+mod alter_user_scram_credentials;
 mod api_versions;
+mod config_resource;
+mod create_acls;
+mod create_delegation_token;
 mod create_partitions;
 mod create_topics;
+mod delete_acls;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
+mod describe_acls;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
+mod describe_delegation_token;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
+mod describe_user_scram_credentials;
+mod elect_leaders;
+mod expire_delegation_token;
 mod fetch;
 mod find_coordinator;
 mod forward;
+mod get_telemetry_subscriptions;
 mod group;
 mod heartbeat;
 mod incremental_alter_configs;
@@ -39,6 +57,7 @@ mod leave_group;
 mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -47,7 +66,14 @@ mod offset_for_leader_epoch;
 mod operations;
 mod produce;
 pub mod reference;
+mod remove_raft_voter;
+mod renew_delegation_token;
+mod sasl_authenticate;
+mod sasl_handshake;
 mod sync_group;
+mod unregister_broker;
+mod unregister_controller;
+mod update_features;
 
 /// One API: its request type, the versions that work, who may call it, and what it does.
 pub trait Handler: 'static {
@@ -136,6 +162,8 @@ pub struct Row {
     pub versions: RangeInclusive<i16>,
     /// The lowest version that ApiVersions shows, where it is lower than what is accepted.
     pub advertised_min: i16,
+    /// Whether ApiVersions lists it. One that is not listed answers a client that asks all the same.
+    pub advertised: bool,
     /// Who may call it.
     pub rule: Rule,
     /// Whether it may start behind parked requests that are pipelined too.
@@ -162,6 +190,7 @@ impl Row {
             key: <H::Request as Request>::KEY,
             versions: H::VERSIONS,
             advertised_min: *H::VERSIONS.start(),
+            advertised: true,
             rule: H::RULE,
             pipelined: false,
             run: run::<H>,
@@ -170,6 +199,11 @@ impl Row {
 
     const fn pipelined(mut self) -> Self {
         self.pipelined = true;
+        self
+    }
+
+    const fn hidden(mut self) -> Self {
+        self.advertised = false;
         self
     }
 
@@ -195,23 +229,47 @@ pub static TABLE: &[Row] = &[
     Row::of::<sync_group::SyncGroup>(),
     Row::of::<describe_groups::DescribeGroups>(),
     Row::of::<list_groups::ListGroups>(),
+    Row::of::<sasl_handshake::SaslHandshake>(),
     Row::of::<api_versions::ApiVersions>(),
     Row::of::<create_topics::CreateTopics>(),
     Row::of::<delete_topics::DeleteTopics>(),
     Row::of::<delete_records::DeleteRecords>(),
     Row::of::<init_producer_id::InitProducerId>(),
     Row::of::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
+    Row::of::<describe_acls::DescribeAcls>(),
+    Row::of::<create_acls::CreateAcls>(),
+    Row::of::<delete_acls::DeleteAcls>(),
     Row::of::<describe_configs::DescribeConfigs>(),
     Row::of::<alter_configs::AlterConfigs>(),
+    Row::of::<alter_replica_log_dirs::AlterReplicaLogDirs>().hidden(),
     Row::of::<describe_log_dirs::DescribeLogDirs>(),
+    Row::of::<sasl_authenticate::SaslAuthenticate>(),
     Row::of::<create_partitions::CreatePartitions>(),
+    Row::of::<create_delegation_token::CreateDelegationToken>(),
+    Row::of::<renew_delegation_token::RenewDelegationToken>(),
+    Row::of::<expire_delegation_token::ExpireDelegationToken>(),
+    Row::of::<describe_delegation_token::DescribeDelegationToken>(),
     Row::of::<delete_groups::DeleteGroups>(),
+    Row::of::<elect_leaders::ElectLeaders>(),
     Row::of::<incremental_alter_configs::IncrementalAlterConfigs>(),
+    Row::of::<alter_partition_reassignments::AlterPartitionReassignments>(),
+    Row::of::<list_partition_reassignments::ListPartitionReassignments>(),
     Row::of::<offset_delete::OffsetDelete>(),
+    Row::of::<describe_client_quotas::DescribeClientQuotas>(),
+    Row::of::<alter_client_quotas::AlterClientQuotas>(),
+    Row::of::<describe_user_scram_credentials::DescribeUserScramCredentials>(),
+    Row::of::<alter_user_scram_credentials::AlterUserScramCredentials>(),
+    Row::of::<describe_quorum::DescribeQuorum>(),
+    Row::of::<update_features::UpdateFeatures>(),
     Row::of::<describe_cluster::DescribeCluster>(),
     Row::of::<describe_producers::DescribeProducers>(),
+    Row::of::<unregister_broker::UnregisterBroker>(),
+    Row::of::<get_telemetry_subscriptions::GetTelemetrySubscriptions>().hidden(),
     Row::of::<list_config_resources::ListConfigResources>(),
     Row::of::<describe_topic_partitions::DescribeTopicPartitions>(),
+    Row::of::<add_raft_voter::AddRaftVoter>().hidden(),
+    Row::of::<remove_raft_voter::RemoveRaftVoter>(),
+    Row::of::<unregister_controller::UnregisterController>(),
 ];
 
 /// The row of an API key, if the API is served.

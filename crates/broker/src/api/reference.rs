@@ -7,7 +7,8 @@ use super::{Rule, TABLE};
 const HEAD: &str = "# APIs
 
 Made from the table in `crates/broker/src/api/mod.rs`; do not edit, run `make docs`. *Rule* is what an
-authorizer is asked; none can be configured yet.
+authorizer is asked; none can be configured yet. What is *not
+listed* is left out of ApiVersions: it does not do all that Kafka's does.
 
 | key | API | versions | rule |
 | ---: | --- | --- | --- |
@@ -28,6 +29,7 @@ pub fn reference_markdown() -> String {
             Rule::EachResource(operation) => format!("{operation:?} on each resource"),
             Rule::FilterEach(operation) => format!("shows what may be seen ({operation:?})"),
         };
+        let versions = if row.advertised { versions } else { format!("{versions}, not listed") };
         let _infallible =
             writeln!(page, "| {} | {} | {versions} | {rule} |", row.key.key(), row.name());
     }

@@ -1,0 +1,65 @@
+//! AlterReplicaLogDirs (KIP-113): moves replicas between the directories of this broker. Answered, not
+//! advertised: a replica stays where it is.
+
+use std::path::Path;
+
+use bytestring::ByteString;
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::alter_replica_log_dirs_response::{
+    AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult,
+};
+use ottla_protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse};
+
+use super::{Handler, Operation, Reply, Rule};
+use crate::context::Context;
+
+/// The AlterReplicaLogDirs API.
+pub(super) struct AlterReplicaLogDirs;
+
+impl Handler for AlterReplicaLogDirs {
+    type Request = AlterReplicaLogDirsRequest;
+    const VERSIONS: std::ops::RangeInclusive<i16> = 1..=2;
+    const RULE: Rule = Rule::Cluster(Operation::Alter);
+
+    fn handle(
+        ctx: &Context<'_>,
+        request: AlterReplicaLogDirsRequest,
+    ) -> Reply<AlterReplicaLogDirsResponse> {
+        let mut results: Vec<AlterReplicaLogDirTopicResult> = Vec::new();
+        for dir in request.dirs {
+            for topic in dir.topics {
+                let one = |index: i32| AlterReplicaLogDirPartitionResult {
+                    partition_index: index,
+                    error_code: place(ctx, &dir.path, (&topic.name, index)).code(),
+                    ..AlterReplicaLogDirPartitionResult::default()
+                };
+                results.push(AlterReplicaLogDirTopicResult {
+                    partitions: topic.partitions.iter().copied().map(one).collect(),
+                    topic_name: topic.name.clone(),
+                    ..AlterReplicaLogDirTopicResult::default()
+                });
+            }
+        }
+        Reply::Now(AlterReplicaLogDirsResponse {
+            results,
+            ..AlterReplicaLogDirsResponse::default()
+        })
+    }
+}
+
+/// Nothing is to be done where a replica is in the directory already.
+fn place(ctx: &Context<'_>, path: &str, (topic, index): (&ByteString, i32)) -> ErrorCode {
+    let directories = ctx.broker.directories();
+    let Some(directory) = directories.iter().find(|directory| directory.path == Path::new(path))
+    else {
+        return ErrorCode::LogDirNotFound;
+    };
+    if directory.offline().is_some() {
+        return ErrorCode::KafkaStorageError;
+    }
+    match ctx.partition(topic, index) {
+        Ok(partition) if partition.directory.id == directory.id => ErrorCode::None,
+        Ok(_) => ErrorCode::InvalidReplicaAssignment,
+        Err(error) => error,
+    }
+}
