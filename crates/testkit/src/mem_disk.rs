@@ -147,6 +147,13 @@ impl MemDisk {
         self.inner.lock().faults.ignored_dir_syncs.push(glob.to_owned());
     }
 
+    /// As [`MemDisk::ignore_file_syncs`], for one place in the code: the syncs of kind and path
+    /// `sync` ([`OpKind::Sync`] or [`OpKind::SyncDir`]) that come right after a mutation `after`.
+    pub fn ignore_syncs_after(&self, after: (OpKind, &str), sync: (OpKind, &str)) {
+        let rule = (after.0, after.1.to_owned(), sync.0, sync.1.to_owned());
+        self.inner.lock().faults.ignored_after.push(rule);
+    }
+
     /// How many operations changed, or tried to change, what a crash may leave.
     #[must_use]
     pub fn mutations(&self) -> u64 {
@@ -364,7 +371,7 @@ impl Disk for MemDisk {
         inner.state.dir(ino)?;
         done(alive)?;
         let path = text(path);
-        if inner.faults.ignored_dir_syncs.iter().any(|glob| faults::matches(glob, &path)) {
+        if inner.faults.ignores(OpKind::SyncDir, &path) {
             return Ok(());
         }
         inner.state.sync_dir(ino)
@@ -483,8 +490,7 @@ impl DiskFile for MemFile {
         let path = inner.state.path_of(self.ino);
         match inner.faults.begin(OpKind::Sync, &path, "") {
             Verdict::Go => {
-                let ignored = &inner.faults.ignored_file_syncs;
-                if ignored.iter().any(|glob| faults::matches(glob, &path)) {
+                if inner.faults.ignores(OpKind::Sync, &path) {
                     return Ok(());
                 }
                 inner.state.sync_file(self.ino)

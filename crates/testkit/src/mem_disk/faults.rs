@@ -159,6 +159,10 @@ pub(super) struct Faults {
     rules: Vec<Fault>,
     pub(super) ignored_file_syncs: Vec<String>,
     pub(super) ignored_dir_syncs: Vec<String>,
+    pub(super) ignored_after: Vec<(OpKind, String, OpKind, String)>,
+    /// The last mutation, and the one before it.
+    last: Option<(OpKind, String)>,
+    previous: Option<(OpKind, String)>,
     pub(super) capacity: Option<u64>,
     pub(super) die_at: Option<u64>,
     pub(super) dead: bool,
@@ -176,6 +180,7 @@ impl Faults {
         self.rules.clear();
         self.ignored_file_syncs.clear();
         self.ignored_dir_syncs.clear();
+        self.ignored_after.clear();
         self.die_at = None;
     }
 
@@ -188,12 +193,26 @@ impl Faults {
         *self.counts.entry(kind).or_default() += 1;
         if kind.is_mutation() {
             self.mutations += 1;
+            self.previous = self.last.replace((kind, path.to_owned()));
         }
         if let Some(log) = &mut self.log {
             let ok = matches!(verdict, Verdict::Go);
             log.push(OpRecord { kind, path: path.to_owned(), detail: detail.to_owned(), ok });
         }
         verdict
+    }
+
+    /// Whether the sync that was just begun has no effect.
+    pub(super) fn ignores(&self, sync: OpKind, path: &str) -> bool {
+        let globs =
+            if sync == OpKind::Sync { &self.ignored_file_syncs } else { &self.ignored_dir_syncs };
+        let previous = |kind: OpKind, glob: &str| {
+            self.previous.as_ref().is_some_and(|(last, path)| *last == kind && matches(glob, path))
+        };
+        globs.iter().any(|glob| matches(glob, path))
+            || self.ignored_after.iter().any(|(kind, glob, ignored, of)| {
+                *ignored == sync && matches(of, path) && previous(*kind, glob)
+            })
     }
 
     fn decide(&mut self, kind: OpKind, path: &str) -> Verdict {

@@ -253,3 +253,19 @@ fn operations_are_told_in_order() {
     assert_eq!(told, ["Create /d/f", "Write /d/f 3+3", "Rename /d/f /d/g"]);
     assert_eq!(disk.mutations(), 3);
 }
+
+#[test]
+fn a_sync_is_ignored_at_one_place_only() {
+    let disk = MemDisk::with_dirs(&["/d"]);
+    disk.ignore_syncs_after((OpKind::RemoveFile, "*.log"), (OpKind::SyncDir, "/d"));
+    for name in ["/d/a.log", "/d/b"] {
+        write(&disk, name, 0, b"x").unwrap();
+    }
+    sync_dir(&disk, "/d");
+    disk.remove_file(Path::new("/d/a.log")).unwrap();
+    sync_dir(&disk, "/d");
+    assert_eq!(disk.crash_drop_all().tree(), ["/d/", "/d/a.log", "/d/b"]);
+    disk.remove_file(Path::new("/d/b")).unwrap();
+    sync_dir(&disk, "/d");
+    assert_eq!(disk.crash_drop_all().tree(), ["/d/"]);
+}
