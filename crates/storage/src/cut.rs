@@ -65,10 +65,7 @@ impl Log {
         let keep = self.segment_at(end) + 1;
         while self.segments.len() > keep {
             if let Some(segment) = self.segments.pop() {
-                self.remove_segment_files(&segment)?;
-                // Gone before the one before it goes, so that a crash leaves no gap, and before
-                // anything is written where its records would continue.
-                self.home.sync_dir()?;
+                self.drop_segment(&segment)?;
             }
         }
         let mut end = end;
@@ -106,11 +103,9 @@ impl Log {
         while let Some(snapshot) = self.snapshots.pop() {
             self.remove_snapshot(snapshot)?;
         }
-        self.home.sync_dir()?;
         while let Some(segment) = self.segments.pop() {
-            self.remove_segment_files(&segment)?;
+            self.drop_segment(&segment)?;
         }
-        self.home.sync_dir()?;
         self.segments.push(Segment::create(&self.home, start, &self.config, created)?);
         self.unsynced.names.change();
         self.epochs.clear();
@@ -263,6 +258,15 @@ impl Log {
     pub(crate) fn remove_snapshot(&mut self, offset: Offset) -> Result<(), StorageError> {
         self.unsynced.names.change();
         self.home.remove(&self.home.path(offset, ext::SNAPSHOT))
+    }
+
+    /// Removes the last segment. Its records are durably gone before its indexes, which recovery
+    /// would miss, before the segment before it, which would leave a gap, and before anything is
+    /// written where they would continue.
+    fn drop_segment(&self, segment: &Segment) -> Result<(), StorageError> {
+        self.home.remove(&self.home.path(segment.base, ext::LOG))?;
+        self.home.sync_dir()?;
+        self.remove_segment_files(segment)
     }
 
     /// Removes a segment's files at once.
