@@ -1,0 +1,104 @@
+//! Listeners: bound early, so that a port in use ends the start at once and clients that come
+//! before the node is ready wait in the kernel's backlog; served once it is ready.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_broker::{Endpoint, Listener};
+use ottla_config::{BrokerConfig, keys};
+use ottla_net::{BoundListener, ConnectionLimits, MemoryBudget, Settings};
+
+use crate::error::StartError;
+
+/// A listener of the broker that is bound and not served yet.
+pub(crate) struct Bound {
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) socket: BoundListener,
+    pub(crate) settings: Settings,
+}
+
+/// Binds the listeners of the broker role.
+pub(crate) fn bind(config: &BrokerConfig, reached: bool) -> Result<Vec<Bound>, StartError> {
+    let mut bound = Vec::new();
+    for listener in config.broker_listeners() {
+        let settings = settings(config, &listener.name);
+        let server = &listener.server;
+        let socket = BoundListener::bind(&server.host, server.port, &settings)
+            .map_err(|error| StartError::Listen { listener: listener.name.clone(), error })?;
+        let port = socket.local_addr().port();
+        let told = config.advertised_listeners().iter().find(|told| told.name == listener.name);
+        let told = told.filter(|told| !reached && !told.server.host.is_empty());
+        let advertised = told.map(|told| Endpoint {
+            host: told.server.host.clone(),
+            port: if told.server.port == 0 { port } else { told.server.port },
+        });
+        let name = listener.name.clone();
+        let listener = Arc::new(Listener { name, serves_clients: true, advertised, port });
+        bound.push(Bound { listener, socket, settings });
+    }
+    Ok(bound)
+}
+
+/// The bound on the memory of received frames.
+pub(crate) fn budget(config: &BrokerConfig) -> MemoryBudget {
+    match usize::try_from(config.get(keys::QUEUED_MAX_REQUEST_BYTES)) {
+        Ok(bytes) if bytes > 0 => MemoryBudget::new(bytes),
+        _ => MemoryBudget::unlimited(),
+    }
+}
+
+/// Limits of all listeners together.
+pub(crate) fn limits(config: &BrokerConfig) -> ConnectionLimits {
+    let overrides = config.get(keys::MAX_CONNECTIONS_PER_IP_OVERRIDES);
+    let mut per_ip_overrides = BTreeMap::new();
+    for pair in overrides.split(',').filter(|pair| !pair.trim().is_empty()) {
+        let Some((host, count)) = pair.rsplit_once(':') else { continue };
+        let host = host.trim().trim_start_matches('[').trim_end_matches(']');
+        match (host.parse::<IpAddr>(), count.trim().parse()) {
+            (Ok(ip), Ok(count)) => {
+                per_ip_overrides.insert(ip, count);
+            }
+            _ => tracing::warn!(
+                "max.connections.per.ip.overrides: {pair} is ignored; write the host as an address"
+            ),
+        }
+    }
+    let count = |value: i32| u32::try_from(value).unwrap_or(u32::MAX);
+    ConnectionLimits {
+        max: count(config.get(keys::MAX_CONNECTIONS)),
+        per_ip: count(config.get(keys::MAX_CONNECTIONS_PER_IP)),
+        per_ip_overrides,
+    }
+}
+
+fn settings(config: &BrokerConfig, listener: &str) -> Settings {
+    let own = |key: &str| config.listener_text(listener, key).and_then(|text| text.parse().ok());
+    // -1 leaves a socket buffer to the kernel.
+    let buffer = |key: &str, general: i32| u32::try_from(own(key).unwrap_or(general)).ok();
+    let idle = own("connections.max.idle.ms")
+        .map_or_else(|| config.get(keys::CONNECTIONS_MAX_IDLE_MS), i64::from);
+    let prefixed = format!("listener.name.{}.max.connections", listener.to_ascii_lowercase());
+    let connections_max = config.text(&prefixed).and_then(|text| text.parse().ok());
+    let defaults = Settings::default();
+    Settings {
+        frame_bytes_max: u32::try_from(config.get(keys::SOCKET_REQUEST_MAX_BYTES))
+            .unwrap_or(defaults.frame_bytes_max),
+        idle: u64::try_from(idle).map_or(Duration::MAX, Duration::from_millis),
+        send_buffer_bytes: buffer(
+            "socket.send.buffer.bytes",
+            config.get(keys::SOCKET_SEND_BUFFER_BYTES),
+        ),
+        receive_buffer_bytes: buffer(
+            "socket.receive.buffer.bytes",
+            config.get(keys::SOCKET_RECEIVE_BUFFER_BYTES),
+        ),
+        backlog: u32::try_from(config.get(keys::SOCKET_LISTEN_BACKLOG_SIZE))
+            .unwrap_or(defaults.backlog),
+        connections_max: connections_max.unwrap_or(u32::MAX),
+        is_exempt: listener == config.inter_broker_listener()
+            && config.broker_listeners().len() > 1,
+        ..defaults
+    }
+}

@@ -1,0 +1,157 @@
+//! `/metrics`: Prometheus text under the names that dashboards for Kafka's JMX exporter use.
+
+use std::fmt::{Display, Write};
+
+use crate::server::Observed;
+
+/// Text in Prometheus' exposition format.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing into a string does not fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn one(&mut self, (name, kind, help): (&str, &str, &str), value: impl Display) {
+        self.head(name, kind, help);
+        self.sample(name, &[], value);
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        for (index, (label, text)) in labels.iter().enumerate() {
+            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = write!(self.0, "{}{label}=\"{text}\"", if index == 0 { '{' } else { ',' });
+        }
+        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+}
+
+/// The page now.
+pub(crate) fn render(observed: &Observed) -> String {
+    let mut page = Page::default();
+    listeners(&mut page, observed);
+    partitions(&mut page, observed);
+    process(&mut page);
+    page.0
+}
+
+fn listeners(page: &mut Page, observed: &Observed) {
+    let readings: Vec<_> =
+        observed.listeners.iter().map(|(name, metrics)| (name.as_str(), metrics.read())).collect();
+    type Read = fn(&ottla_net::NetCounters) -> u64;
+    let rows: [(&str, &str, &str, Read); 9] = [
+        (
+            "kafka_server_socketservermetrics_connection_count",
+            "gauge",
+            "Connections open now.",
+            |c| c.open(),
+        ),
+        (
+            "kafka_server_socketservermetrics_connection_creation_total",
+            "counter",
+            "Connections accepted.",
+            |c| c.accepted,
+        ),
+        (
+            "kafka_server_socketservermetrics_connection_close_total",
+            "counter",
+            "Connections closed.",
+            |c| c.closed,
+        ),
+        (
+            "kafka_server_socketservermetrics_incoming_byte_total",
+            "counter",
+            "Bytes received.",
+            |c| c.bytes_in,
+        ),
+        ("kafka_server_socketservermetrics_outgoing_byte_total", "counter", "Bytes sent.", |c| {
+            c.bytes_out
+        }),
+        ("kafka_server_socketservermetrics_request_total", "counter", "Requests received.", |c| {
+            c.frames_in
+        }),
+        ("kafka_server_socketservermetrics_response_total", "counter", "Responses sent.", |c| {
+            c.responses_out
+        }),
+        (
+            "ottla_connections_refused_total",
+            "counter",
+            "Connections closed when they were accepted.",
+            |c| c.refused,
+        ),
+        ("ottla_connection_panics_total", "counter", "Connections ended by a defect.", |c| {
+            c.panics
+        }),
+    ];
+    for (name, kind, help, read) in rows {
+        page.head(name, kind, help);
+        for (listener, counters) in &readings {
+            page.sample(name, &[("listener", listener)], read(counters));
+        }
+    }
+    let open = observed.connections.connections();
+    page.one(("ottla_connections", "gauge", "Connections of all listeners."), open);
+}
+
+fn partitions(page: &mut Page, observed: &Observed) {
+    let broker = &observed.broker;
+    let all = broker.partitions.all();
+    let count = all.len();
+    page.one(("kafka_server_replicamanager_partitioncount", "gauge", "Partitions here."), count);
+    // This release has one replica of every partition, and it leads.
+    page.one(("kafka_server_replicamanager_leadercount", "gauge", "Partitions led here."), count);
+    let offline = broker.directories().iter().filter(|dir| dir.offline().is_some()).count();
+    page.one(
+        ("kafka_log_logmanager_offlinelogdirectorycount", "gauge", "Directories out of use."),
+        offline,
+    );
+    page.one(
+        ("kafka_controller_kafkacontroller_activecontrollercount", "gauge", "1 on the controller."),
+        1,
+    );
+    let topics = broker.image().topics().count();
+    page.one(("kafka_controller_kafkacontroller_globaltopiccount", "gauge", "Topics."), topics);
+}
+
+/// What Prometheus' client libraries say about a process, from `/proc`.
+fn process(page: &mut Page) {
+    let page_size = rustix::param::page_size() as u64;
+    let ticks = rustix::param::clock_ticks_per_second();
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The command's name may hold spaces; what follows its parenthesis is numbers from field 3 on.
+    let fields: Vec<&str> =
+        stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
+    let field = |number: usize| -> u64 {
+        fields.get(number - 3).and_then(|text| text.parse().ok()).unwrap_or(0)
+    };
+    let cpu = (field(14) + field(15)) as f64 / ticks.max(1) as f64;
+    page.one(("process_cpu_seconds_total", "counter", "CPU time used, in seconds."), cpu);
+    let resident = field(24) * page_size;
+    page.one(("process_resident_memory_bytes", "gauge", "Memory resident, in bytes."), resident);
+    page.one(("process_virtual_memory_bytes", "gauge", "Address space, in bytes."), field(23));
+    page.one(("process_threads", "gauge", "Threads."), field(20));
+    let descriptors = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    page.one(("process_open_fds", "gauge", "Descriptors open."), descriptors);
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    page.one(("process_max_fds", "gauge", "Most descriptors."), limit.unwrap_or(u64::MAX));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_prometheus_text() {
+        let mut page = Page::default();
+        page.one(("a_total", "counter", "A."), 1);
+        page.sample("b", &[("x", "say \"hi\"\\"), ("y", "2")], 0.5);
+        assert_eq!(
+            page.0,
+            "# HELP a_total A.\n# TYPE a_total counter\na_total 1\n\
+             b{x=\"say \\\"hi\\\"\\\\\",y=\"2\"} 0.5\n"
+        );
+    }
+}
