@@ -1,0 +1,116 @@
+//! `ottla storage`.
+
+use std::path::Path;
+
+use ottla_metadata::features::{self, KRAFT_VERSION, METADATA_VERSION, MetadataVersion};
+use ottla_server::{Format, RealDisk};
+use ottla_storage::dirs::MetaProperties;
+
+use crate::args::{ConfigArgs, FormatArgs, StorageCommand};
+use crate::text;
+
+pub(crate) fn run(command: StorageCommand) -> Result<(), String> {
+    match command {
+        StorageCommand::Format(args) => format(&args),
+        StorageCommand::Info(args) => info(&args),
+        StorageCommand::RandomUuid => {
+            println!("{}", ottla_server::random_uuid());
+            Ok(())
+        }
+    }
+}
+
+fn format(args: &FormatArgs) -> Result<(), String> {
+    let levels = levels(args)?;
+    let loaded = args.options().load().map_err(text)?;
+    let what = Format {
+        cluster_id: args.cluster_id.clone(),
+        standalone: args.standalone,
+        ignore_formatted: args.ignore_formatted,
+        levels,
+    };
+    let (cluster_id, done) =
+        ottla_server::format(&RealDisk, &loaded.config, &what).map_err(text)?;
+    for path in &done.new {
+        println!("Formatted {} for cluster {cluster_id}.", path.display());
+    }
+    for path in &done.old {
+        println!("Left {} as it is: already formatted.", path.display());
+    }
+    Ok(())
+}
+
+/// Feature levels asked for: `--release-version` and `--feature`.
+fn levels(args: &FormatArgs) -> Result<Vec<(String, i16)>, String> {
+    let mut levels = Vec::new();
+    if let Some(release) = &args.release_version {
+        let version = MetadataVersion::from_name(release).ok_or_else(|| {
+            let (oldest, latest) =
+                (MetadataVersion::MINIMUM.name(), MetadataVersion::LATEST.name());
+            format!("--release-version {release} is not known; {oldest} to {latest} are")
+        })?;
+        levels.push((METADATA_VERSION.to_owned(), version.0));
+        if version != MetadataVersion::LATEST {
+            // What later releases switched on by default is newer than the version asked for.
+            let others = features::FEATURES.iter().map(|feature| feature.name);
+            let others = others.filter(|name| ![METADATA_VERSION, KRAFT_VERSION].contains(name));
+            levels.extend(others.map(|name| (name.to_owned(), default_level(name, version))));
+        }
+    }
+    for (name, level) in &args.features {
+        let feature = features::find(name).ok_or_else(|| {
+            let known: Vec<_> = features::FEATURES.iter().map(|feature| feature.name).collect();
+            format!("--feature {name} is not known; there are {}", known.join(", "))
+        })?;
+        let range = feature.min..=feature.max;
+        let level = level.parse().ok().filter(|level| *level == 0 || range.contains(level));
+        let level = level.ok_or_else(|| {
+            format!("--feature {name}: a level of {} to {} is expected", feature.min, feature.max)
+        })?;
+        if name == METADATA_VERSION && args.release_version.is_some() {
+            return Err(
+                "--release-version and --feature metadata.version exclude each other".into()
+            );
+        }
+        levels.retain(|(known, _)| known != name);
+        levels.push((name.clone(), level));
+    }
+    Ok(levels)
+}
+
+/// The level a feature has by default in a cluster that starts with a metadata version.
+fn default_level(name: &str, version: MetadataVersion) -> i16 {
+    let since = |name| MetadataVersion::from_name(name).is_some_and(|since| version >= since);
+    match name {
+        features::GROUP_VERSION => i16::from(since("4.0-IV0")),
+        features::TRANSACTION_VERSION => {
+            if since("4.0-IV2") {
+                2
+            } else {
+                0
+            }
+        }
+        features::ELR_VERSION => i16::from(since("4.1-IV0")),
+        features::SHARE_VERSION | features::STREAMS_VERSION => i16::from(since("4.2-IV1")),
+        _ => 0,
+    }
+}
+
+fn info(args: &ConfigArgs) -> Result<(), String> {
+    let loaded = args.options().load().map_err(text)?;
+    let mut problems = Vec::new();
+    for dir in loaded.config.log_dirs() {
+        match MetaProperties::read(&RealDisk, Path::new(dir)) {
+            Ok(Some(meta)) => {
+                let id = meta.directory_id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+                println!(
+                    "{dir}: node {}, cluster {}, directory id {id}",
+                    meta.node_id, meta.cluster_id
+                );
+            }
+            Ok(None) => problems.push(format!("{dir} is not formatted")),
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+}
