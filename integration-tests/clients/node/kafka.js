@@ -1,0 +1,37 @@
+// A kafkajs client with every codec, and polling with a deadline.
+const { Kafka, CompressionTypes, CompressionCodecs, logLevel } = require('kafkajs');
+const SnappyCodec = require('kafkajs-snappy');
+const lz4 = require('lz4js');
+const { ZstdCodec } = require('zstd-codec');
+
+const zstd = new Promise((resolve) => ZstdCodec.run((api) => resolve(new api.Simple())));
+
+CompressionCodecs[CompressionTypes.Snappy] = SnappyCodec;
+CompressionCodecs[CompressionTypes.LZ4] = () => ({
+  compress: async (encoder) => Buffer.from(lz4.compress(encoder.buffer)),
+  decompress: async (buffer) => Buffer.from(lz4.decompress(buffer)),
+});
+CompressionCodecs[CompressionTypes.ZSTD] = () => ({
+  compress: async (encoder) => Buffer.from((await zstd).compress(encoder.buffer)),
+  decompress: async (buffer) => Buffer.from((await zstd).decompress(buffer)),
+});
+
+function kafka(broker) {
+  return new Kafka({
+    clientId: 'integration',
+    brokers: [broker],
+    logLevel: logLevel.ERROR,
+    logCreator: () => ({ log }) => console.error(JSON.stringify(log)),
+    retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 20 },
+  });
+}
+
+async function until(what, condition, seconds = 30) {
+  const deadline = Date.now() + seconds * 1000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`${what}: not within ${seconds} s`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+module.exports = { kafka, until };

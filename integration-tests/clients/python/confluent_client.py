@@ -1,0 +1,97 @@
+"""Client program on confluent-kafka (librdkafka): produce | read | group, see README.md."""
+
+import sys
+
+import lines
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
+
+
+def produce(broker):
+    producers = {}
+    for n, record in lines.inputs():
+        codec, acks = record.get("codec", "none"), str(record.get("acks", "all"))
+        producer = producers.get((codec, acks))
+        if producer is None:
+            producer = producers[codec, acks] = Producer({
+                "bootstrap.servers": broker, "compression.type": codec, "acks": acks, "linger.ms": 2,
+                "enable.idempotence": acks == "all", "message.timeout.ms": 120000,
+                "reconnect.backoff.max.ms": 500,
+            })
+        extra = {name: record[name] for name in ("partition", "timestamp") if record.get(name) is not None}
+        producer.produce(record["topic"], key=record["key"], value=record["value"], headers=record["headers"],
+                         on_delivery=lambda error, message, n=n: delivered(n, error, message), **extra)
+        producer.poll(0)
+        if len(producer) > 50:
+            producer.poll(0.1)
+    for producer in producers.values():
+        producer.flush()
+
+
+def delivered(n, error, message):
+    if error is None:
+        lines.acked(n, message.partition(), message.offset())
+    else:
+        lines.failed(n, error)
+
+
+def read(broker, topics):
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": "unused", "enable.auto.commit": False,
+                         "enable.partition.eof": True})
+    ends = {}
+    for topic in topics:
+        for partition in consumer.list_topics(topic, 10).topics[topic].partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)
+            if high > low:
+                ends[topic, partition] = high
+    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in ends])
+    while ends:
+        message = consumer.poll(10)
+        if message is None:
+            raise SystemExit(f"nothing more within 10 s, missing {ends}")
+        at = message.topic(), message.partition()
+        if message.error():
+            if message.error().code() != KafkaError._PARTITION_EOF:
+                raise SystemExit(str(message.error()))
+            ends.pop(at, None)
+        else:
+            show(message)
+    consumer.close()
+
+
+def group(broker, name, count, topics):
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": name, "auto.offset.reset": "earliest",
+                         "enable.auto.commit": False, "reconnect.backoff.max.ms": 500})
+    consumer.subscribe(topics)
+    while count:
+        message = consumer.poll(1)
+        if message is not None and not message.error():
+            show(message)
+            count -= 1
+            if count % 20 == 0:
+                commit(consumer)
+    consumer.close()
+
+
+def commit(consumer):
+    """Commits the positions; a broker that is just restarting is tried again."""
+    for attempt in range(120):
+        try:
+            return consumer.commit(asynchronous=False)
+        except Exception as error:
+            print(f"commit {attempt}: {error}", file=sys.stderr)
+    raise SystemExit("commit failed")
+
+
+def show(message):
+    lines.consumed(message.topic(), message.partition(), message.offset(), message.timestamp()[1],
+                   (message.key(), message.value(), message.headers()))
+
+
+if __name__ == "__main__":
+    mode, broker, *rest = sys.argv[1:]
+    if mode == "produce":
+        produce(broker)
+    elif mode == "read":
+        read(broker, rest)
+    else:
+        group(broker, rest[0], int(rest[1]), rest[2:])
