@@ -73,10 +73,10 @@ def in_order(records):
 class Background:
     """A client program that runs on while the suite does something else; collects its lines."""
 
-    def __init__(self, client, mode, broker, *arguments, log):
+    def __init__(self, client, mode, broker, *arguments):
         self.client = client
         self.lines = []
-        self.process = start(client, mode, broker, *arguments, stdin=subprocess.PIPE, stderr=log)
+        self.process = start(client, mode, broker, *arguments, stdin=subprocess.PIPE)
         self.thread = threading.Thread(target=self._collect, daemon=True)
         self.thread.start()
 

@@ -32,7 +32,8 @@ func (t *target) fresh(name string) string { return "it-" + t.run + "-go-" + nam
 
 func (t *target) topic(ctx context.Context, name string, partitions int32) (string, error) {
 	topic := t.fresh(name)
-	created, err := t.admin.CreateTopic(ctx, partitions, 1, nil, topic)
+	forever := "-1" // The records are dated 2001.
+	created, err := t.admin.CreateTopic(ctx, partitions, 1, map[string]*string{"retention.ms": &forever}, topic)
 	if err == nil {
 		err = created.Err
 	}

@@ -6,12 +6,15 @@ import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.Scanner;
+import org.apache.kafka.clients.consumer.CommitFailedException;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.PartitionInfo;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.RebalanceInProgressException;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
@@ -97,13 +100,14 @@ public final class Client {
         }
     }
 
-    /** Commits what was shown: poll may have returned more than that. */
+    /** Commits what was shown: poll may have returned more than that. A rebalance in between is no end. */
     static void commit(KafkaConsumer<byte[], byte[]> consumer, ConsumerRecord<byte[], byte[]> record) {
-        consumer.commitSync(
-            Map.of(
-                new TopicPartition(record.topic(), record.partition()),
-                new org.apache.kafka.clients.consumer.OffsetAndMetadata(record.offset() + 1)),
-            Duration.ofSeconds(60));
+        TopicPartition partition = new TopicPartition(record.topic(), record.partition());
+        try {
+            consumer.commitSync(Map.of(partition, new OffsetAndMetadata(record.offset() + 1)), Duration.ofSeconds(60));
+        } catch (CommitFailedException | RebalanceInProgressException error) {
+            System.err.println("commit: " + error);
+        }
     }
 
     static KafkaConsumer<byte[], byte[]> consumer(String broker, String group) {

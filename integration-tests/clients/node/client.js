@@ -98,7 +98,7 @@ async function read(broker, topics) {
     }
   }
   await admin.disconnect();
-  const consumer = client.consumer({ groupId: `read-${process.pid}-${topics[0]}`, maxBytesPerPartition: 4 << 20 });
+  const consumer = client.consumer({ groupId: `read-${process.pid}-${topics[0]}`, maxBytesPerPartition: 4 << 20, maxWaitTimeInMs: 200 });
   await consumer.connect();
   await consumer.subscribe({ topics, fromBeginning: true });
   await consumer.run({
@@ -114,7 +114,7 @@ async function read(broker, topics) {
 }
 
 async function group(broker, name, count, topics) {
-  const consumer = kafka(broker).consumer({ groupId: name, retry: { retries: 60 } });
+  const consumer = kafka(broker).consumer({ groupId: name, maxWaitTimeInMs: 200, retry: { retries: 60 } });
   await consumer.connect();
   await consumer.subscribe({ topics, fromBeginning: true });
   let left = count;

@@ -1,15 +1,16 @@
 // A kafkajs client with every codec, and polling with a deadline.
 const { Kafka, CompressionTypes, CompressionCodecs, logLevel } = require('kafkajs');
 const SnappyCodec = require('kafkajs-snappy');
-const lz4 = require('lz4js');
+const lz4 = require('lz4-napi');
 const { ZstdCodec } = require('zstd-codec');
 
-const zstd = new Promise((resolve) => ZstdCodec.run((api) => resolve(new api.Simple())));
+// Streaming, because a frame need not say how large its content is.
+const zstd = new Promise((resolve) => ZstdCodec.run((api) => resolve(new api.Streaming())));
 
 CompressionCodecs[CompressionTypes.Snappy] = SnappyCodec;
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
-  compress: async (encoder) => Buffer.from(lz4.compress(encoder.buffer)),
-  decompress: async (buffer) => Buffer.from(lz4.decompress(buffer)),
+  compress: async (encoder) => lz4.compressFrame(encoder.buffer),
+  decompress: async (buffer) => lz4.decompressFrame(buffer),
 });
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({
   compress: async (encoder) => Buffer.from((await zstd).compress(encoder.buffer)),

@@ -1,9 +1,14 @@
 """Client program on confluent-kafka (librdkafka): produce | read | group, see README.md."""
 
 import sys
+import threading
+import time
 
 import lines
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+REBALANCED = (KafkaError._ASSIGNMENT_LOST, KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID,
+              KafkaError.REBALANCE_IN_PROGRESS, KafkaError._NO_OFFSET)
 
 
 def produce(broker):
@@ -17,14 +22,18 @@ def produce(broker):
                 "enable.idempotence": acks == "all", "message.timeout.ms": 120000,
                 "reconnect.backoff.max.ms": 500,
             })
+            threading.Thread(target=serve, args=[producer], daemon=True).start()
         extra = {name: record[name] for name in ("partition", "timestamp") if record.get(name) is not None}
         producer.produce(record["topic"], key=record["key"], value=record["value"], headers=record["headers"],
                          on_delivery=lambda error, message, n=n: delivered(n, error, message), **extra)
-        producer.poll(0)
-        if len(producer) > 50:
-            producer.poll(0.1)
     for producer in producers.values():
         producer.flush()
+
+
+def serve(producer):
+    """Delivers the reports while the program waits for its input."""
+    while True:
+        producer.poll(0.1)
 
 
 def delivered(n, error, message):
@@ -73,12 +82,15 @@ def group(broker, name, count, topics):
 
 
 def commit(consumer):
-    """Commits the positions; a broker that is just restarting is tried again."""
+    """Commits the positions; tries again while the broker restarts. A rebalance in between is no end."""
     for attempt in range(120):
         try:
             return consumer.commit(asynchronous=False)
-        except Exception as error:
+        except KafkaException as error:
             print(f"commit {attempt}: {error}", file=sys.stderr)
+            if error.args[0].code() in REBALANCED:
+                return None
+            time.sleep(0.5)
     raise SystemExit("commit failed")
 
 

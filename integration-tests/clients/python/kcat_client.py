@@ -46,7 +46,7 @@ def group(broker, name, count, topics):
 
 def consume(arguments):
     layout = "%t %p %o %T %K %S %h\n%k%s\n"
-    with subprocess.Popen(["kcat", "-q", "-u", "-f", layout, *arguments], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(["kcat", "-q", "-u", "-X", "fetch.wait.max.ms=20", "-f", layout, *arguments], stdout=subprocess.PIPE) as process:
         out = process.stdout
         while head := out.readline():
             topic, partition, offset, timestamp, key, value, headers = head[:-1].split(b" ", 6)

@@ -2,6 +2,9 @@
 
 import json
 import sys
+import threading
+
+_lock = threading.Lock()
 
 
 def unhex(text):
@@ -44,5 +47,7 @@ def consumed(topic, partition, offset, timestamp, record):
 
 
 def emit(fields):
-    sys.stdout.write(json.dumps(fields) + "\n")
-    sys.stdout.flush()
+    text = json.dumps(fields) + "\n"
+    with _lock:
+        sys.stdout.write(text)
+        sys.stdout.flush()
