@@ -19,6 +19,7 @@ use crate::env::Env;
 use crate::groups::{Groups, OFFSETS_TOPIC};
 use crate::jobs::{Due, Job};
 use crate::loggers::Loggers;
+use crate::metrics::Metrics;
 use crate::partition::Directory;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
@@ -61,6 +62,8 @@ pub struct Broker {
     /// Incremental fetch sessions.
     pub sessions: FetchSessions,
     pub(crate) producer_ids: ProducerIds,
+    /// What it did so far.
+    pub metrics: Metrics,
     pub(crate) loggers: Loggers,
     pub(crate) timers: Timers<Due>,
 }

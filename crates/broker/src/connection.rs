@@ -165,6 +165,7 @@ impl Connection {
 
     fn start(&mut self, routed: Routed, now: Now) {
         let Routed { request, body } = routed;
+        self.broker.metrics.count_request(request.row.key);
         let waiter = Waiter::new(Arc::clone(&self.wake));
         let context = Context::new(&self.broker, &self.info, &request, now, &waiter);
         let reply = match body {

@@ -119,6 +119,7 @@ impl<'a> Context<'a> {
         let mut slices = self.slices.borrow_mut();
         let token = slices.len() as u64;
         let len = slice.len;
+        self.broker.metrics.bytes_out.add(len.into());
         slices.push(slice);
         Records::External { token, len }
     }

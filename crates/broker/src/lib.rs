@@ -19,6 +19,7 @@ pub mod groups;
 pub mod jobs;
 mod listener;
 mod loggers;
+pub mod metrics;
 pub mod partition;
 pub mod partitions;
 mod producer_ids;

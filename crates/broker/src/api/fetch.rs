@@ -113,12 +113,6 @@ fn open_session(
                 session.partitions.shift_remove(&key);
             }
         }
-        if session.partitions.is_empty() {
-            // A session over nothing ends; the client is told id 0.
-            drop(session);
-            sessions.remove(id);
-            return Ok(SessionUse::None(Wanted::default()));
-        }
     }
     Ok(SessionUse::Incremental(id, session))
 }
@@ -366,6 +360,7 @@ fn partition_data(
             outcome
         }
         Err((error, epoch)) => {
+            ctx.broker.metrics.failed_fetch.add(1);
             data.error_code = error.code();
             if target.found.is_err() {
                 data.aborted_transactions = Some(Vec::new());

@@ -140,7 +140,10 @@ impl Parts {
             },
             Err(error) => refused(data.index, error),
         };
-        self.failed |= answer.error_code != 0;
+        if answer.error_code != 0 {
+            self.failed = true;
+            ctx.broker.metrics.failed_produce.add(1);
+        }
         answer
     }
 }
@@ -180,6 +183,12 @@ fn append(
     let rules = partition.produce_rules(version);
     let batch = validate(bytes, &rules, ctx.now).map_err(Failure::Invalid)?;
     let outcome = partition.append(&batch, ctx.now).map_err(Failure::Refused)?;
+    let metrics = &ctx.broker.metrics;
+    if !outcome.appended.duplicate {
+        metrics.bytes_in.add(bytes.len() as u64);
+        let (first, last) = (outcome.appended.base_offset.0, outcome.appended.last_offset.0);
+        metrics.messages_in.add(u64::try_from(last - first + 1).unwrap_or(0));
+    }
     if outcome.flush {
         ctx.broker.env().submit(Job::Flush(Arc::clone(partition)));
     }
