@@ -14,7 +14,8 @@ pub trait Env: Send + Sync + 'static {
     fn random(&self) -> u64;
 
     /// Runs `Broker::run(job)` later, on a thread where it may block. Jobs of one
-    /// [`crate::jobs::Lane`] run in order of submission; lanes are independent of each other.
+    /// [`crate::jobs::Lane`] run in order of submission, in the lane `Data` only those of one
+    /// partition; otherwise jobs are independent of each other.
     fn submit(&self, job: Job);
 
     /// Calls `Broker::tick` at `at` or earlier. Earlier requests stay in force.

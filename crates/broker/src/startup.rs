@@ -27,6 +27,7 @@ use crate::env::Env;
 use crate::groups::Groups;
 use crate::jobs::{Due, FLUSH_CHECK_MS};
 use crate::loggers::Loggers;
+use crate::metrics::Metrics;
 use crate::partition::Directory;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
@@ -44,6 +45,8 @@ pub struct StartBroker {
     pub config: Arc<BrokerConfig>,
     /// The directories, identified and locked.
     pub dirs: LogDirs,
+    /// `advertised.listeners` with the host names and ports that the configuration leaves open.
+    pub advertised: Vec<ottla_config::Listener>,
 }
 
 /// Why a broker cannot start.
@@ -85,7 +88,7 @@ impl Broker {
     /// # Errors
     /// See [`StartError`].
     pub fn open(start: StartBroker) -> Result<(Arc<Self>, Vec<OpenTask>), StartError> {
-        let StartBroker { env, disk, config, dirs } = start;
+        let StartBroker { env, disk, config, dirs, advertised } = start;
         let now = env.now();
         let previous_epoch = dirs.previous_broker_epoch();
         let directories: Vec<_> = dirs.dirs().iter().map(directory).collect();
@@ -119,11 +122,12 @@ impl Broker {
             groups: Groups::default(),
             sessions: FetchSessions::new(usize::try_from(sessions).unwrap_or(0)),
             producer_ids: ProducerIds::default(),
+            metrics: Metrics::default(),
             loggers: Loggers::default(),
             timers: Timers::default(),
         };
         broker.command_now(Command::Activate)?;
-        broker.epoch = broker.register(previous_epoch.unwrap_or(-1))?;
+        broker.epoch = broker.register(&advertised, previous_epoch.unwrap_or(-1))?;
         broker.reconfigure(&broker.image());
         broker.remove_leftover_directories();
         let tasks = broker.tasks();
@@ -174,10 +178,14 @@ impl Broker {
         }
     }
 
-    fn register(&self, previous_epoch: i64) -> Result<i64, StartError> {
+    fn register(
+        &self,
+        advertised: &[ottla_config::Listener],
+        previous_epoch: i64,
+    ) -> Result<i64, StartError> {
         let config = self.config();
         let random = || (u128::from(self.env().random()) << 64) | u128::from(self.env().random());
-        let listeners = config.advertised_listeners().iter().map(|listener| Listener {
+        let listeners = advertised.iter().map(|listener| Listener {
             name: listener.name.as_str().into(),
             host: listener.server.host.as_str().into(),
             port: listener.server.port,

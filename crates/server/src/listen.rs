@@ -11,6 +11,7 @@ use ottla_config::{BrokerConfig, keys};
 use ottla_net::{BoundListener, ConnectionLimits, MemoryBudget, Settings};
 
 use crate::error::StartError;
+use crate::format::host_name;
 
 /// A listener of the broker that is bound and not served yet.
 pub(crate) struct Bound {
@@ -39,6 +40,23 @@ pub(crate) fn bind(config: &BrokerConfig, reached: bool) -> Result<Vec<Bound>, S
         bound.push(Bound { listener, socket, settings });
     }
     Ok(bound)
+}
+
+/// What other nodes and clients are told, with the host names and ports that the configuration
+/// leaves open.
+pub(crate) fn advertised(config: &BrokerConfig, bound: &[Bound]) -> Vec<ottla_config::Listener> {
+    let mut told = config.advertised_listeners().to_vec();
+    for listener in &mut told {
+        let bound = bound.iter().find(|bound| bound.listener.name == listener.name);
+        match bound.map(|bound| bound.listener.port) {
+            Some(port) if listener.server.port == 0 => listener.server.port = port,
+            _ => {}
+        }
+        if listener.server.host.is_empty() {
+            listener.server.host = host_name();
+        }
+    }
+    told
 }
 
 /// The bound on the memory of received frames.

@@ -112,8 +112,13 @@ impl Node {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let dirs = open_dirs(&disk, loaded)?;
         let env = Arc::new(RealEnv::new(clock));
-        let start =
-            StartBroker { env: Arc::clone(&env) as _, disk, config: Arc::clone(&config), dirs };
+        let start = StartBroker {
+            env: Arc::clone(&env) as _,
+            disk,
+            config: Arc::clone(&config),
+            dirs,
+            advertised: listen::advertised(&config, &bound),
+        };
         let (broker, tasks) = Broker::open(start)?;
         let per_dir = config.get(keys::NUM_RECOVERY_THREADS_PER_DATA_DIR);
         let per_dir = usize::try_from(per_dir).unwrap_or(1);

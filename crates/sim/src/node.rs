@@ -132,6 +132,7 @@ pub(crate) fn start(
         disk: shared,
         config: Arc::clone(config),
         dirs,
+        advertised: config.advertised_listeners().to_vec(),
     };
     let (broker, mut tasks) = Broker::open(start).map_err(|error| error.to_string())?;
     while !tasks.is_empty() {
