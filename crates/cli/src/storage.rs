@@ -83,13 +83,7 @@ fn default_level(name: &str, version: MetadataVersion) -> i16 {
     let since = |name| MetadataVersion::from_name(name).is_some_and(|since| version >= since);
     match name {
         features::GROUP_VERSION => i16::from(since("4.0-IV0")),
-        features::TRANSACTION_VERSION => {
-            if since("4.0-IV2") {
-                2
-            } else {
-                0
-            }
-        }
+        features::TRANSACTION_VERSION => 2 * i16::from(since("4.0-IV2")),
         features::ELR_VERSION => i16::from(since("4.1-IV0")),
         features::SHARE_VERSION | features::STREAMS_VERSION => i16::from(since("4.2-IV1")),
         _ => 0,

@@ -2,6 +2,9 @@
 
 use std::fmt::{Display, Write};
 
+use ottla_broker::Broker;
+use ottla_protocol::ApiKey;
+
 use crate::server::Observed;
 
 /// Text in Prometheus' exposition format.
@@ -32,10 +35,43 @@ impl Page {
 /// The page now.
 pub(crate) fn render(observed: &Observed) -> String {
     let mut page = Page::default();
+    requests(&mut page, &observed.broker);
     listeners(&mut page, observed);
     partitions(&mut page, observed);
     process(&mut page);
     page.0
+}
+
+fn requests(page: &mut Page, broker: &Broker) {
+    let metrics = &broker.metrics;
+    for (name, help, counter) in [
+        ("messagesin", "Records appended for producers.", &metrics.messages_in),
+        ("bytesin", "Bytes appended for producers.", &metrics.bytes_in),
+        ("bytesout", "Bytes of records in fetch responses.", &metrics.bytes_out),
+        ("failedproducerequests", "Batches refused.", &metrics.failed_produce),
+        ("failedfetchrequests", "Partitions that could not be read.", &metrics.failed_fetch),
+    ] {
+        let name = format!("kafka_server_brokertopicmetrics_{name}_total");
+        page.one((&name, "counter", help), counter.get());
+    }
+    let (mut produce, mut fetch) = (0, 0);
+    let name = "kafka_network_requestmetrics_requests_total";
+    page.head(name, "counter", "Requests started.");
+    for (key, count) in metrics.requests() {
+        page.sample(name, &[("request", key.name())], count);
+        match key {
+            ApiKey::Produce => produce = count,
+            ApiKey::Fetch => fetch = count,
+            _ => {}
+        }
+    }
+    let help = "Produce requests.";
+    page.one(
+        ("kafka_server_brokertopicmetrics_totalproducerequests_total", "counter", help),
+        produce,
+    );
+    let help = "Fetch requests.";
+    page.one(("kafka_server_brokertopicmetrics_totalfetchrequests_total", "counter", help), fetch);
 }
 
 fn listeners(page: &mut Page, observed: &Observed) {

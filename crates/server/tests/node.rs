@@ -1,0 +1,173 @@
+//! A node over real sockets and files: started, asked, stopped, started again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and has files of its own"
+)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use ottla_net::client::{Client, ClientOptions};
+use ottla_protocol::codec::Request;
+use ottla_protocol::frame::{decode_response, encode_request};
+use ottla_protocol::messages::create_topics_request::CreatableTopic;
+use ottla_protocol::messages::{
+    CreateTopicsRequest, DescribeClusterRequest, MetadataRequest, MetadataResponse,
+};
+use ottla_server::{Node, Options, StartError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Runtime;
+
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ottla-node-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn options(dir: &Path) -> Options {
+    let pairs = [
+        ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:22092"),
+        ("ottla.admin.listener", "127.0.0.1:0"),
+        ("log.initial.task.delay.ms", "1"),
+    ];
+    let overrides = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Options {
+        overrides: overrides.to_vec(),
+        data_dir: Some(dir.to_path_buf()),
+        ..Options::default()
+    }
+}
+
+fn start(options: &Options, runtime: &Runtime) -> Result<Node, StartError> {
+    Node::start(&options.load()?, runtime, Arc::new(AtomicBool::new(false)))
+}
+
+async fn call<R: Request>(node: &Node, version: i16, request: &R) -> R::Response {
+    let [(_, address), ..] = node.addresses() else { panic!("no listener") };
+    let options = ClientOptions { request_timeout: Duration::from_secs(30), ..Default::default() };
+    let mut client = Client::connect("127.0.0.1", address.port(), options).await.unwrap();
+    let frame = encode_request(version, 7, None, request).unwrap().bytes;
+    let answer = client.request(&frame[4..]).await.unwrap();
+    let (correlation_id, response) = decode_response::<R>(answer, version).unwrap();
+    assert_eq!(correlation_id, 7);
+    response
+}
+
+async fn topics(node: &Node) -> Vec<String> {
+    let request = MetadataRequest { topics: None, ..Default::default() };
+    let response: MetadataResponse = call(node, 9, &request).await;
+    let names = response.topics.iter().map(|topic| topic.name.as_deref().unwrap_or_default());
+    names.map(str::to_owned).collect()
+}
+
+async fn get(node: &Node, path: &str) -> String {
+    let address = node.admin_address().unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[test]
+fn a_topic_is_there_after_a_clean_restart() {
+    let scratch = Scratch::new("restart");
+    let runtime = ottla_server::runtime().unwrap();
+    let node = start(&options(&scratch.0), &runtime).unwrap();
+    runtime.block_on(async {
+        let topic = CreatableTopic {
+            name: "t".into(),
+            num_partitions: 3,
+            replication_factor: 1,
+            ..Default::default()
+        };
+        let request =
+            CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
+        let response = call(&node, 5, &request).await;
+        assert_eq!(response.topics[0].error_code, 0);
+        assert_eq!(topics(&node).await, ["t"]);
+    });
+    node.stop(&runtime);
+    assert!(scratch.0.join(".kafka_cleanshutdown").exists());
+    let node = start(&options(&scratch.0), &runtime).unwrap();
+    runtime.block_on(async {
+        assert_eq!(topics(&node).await, ["t"]);
+    });
+    node.stop(&runtime);
+}
+
+#[test]
+fn clients_are_told_the_port_that_the_system_chose() {
+    let scratch = Scratch::new("port");
+    let runtime = ottla_server::runtime().unwrap();
+    let node = start(&options(&scratch.0), &runtime).unwrap();
+    let response = runtime.block_on(call(&node, 0, &DescribeClusterRequest::default()));
+    let told: Vec<_> = response.brokers.iter().map(|b| (&*b.host, b.port)).collect();
+    assert_eq!(told, [("127.0.0.1", i32::from(node.addresses()[0].1.port()))]);
+    let image = node.broker().image();
+    let registered = image.brokers().next().unwrap();
+    let listener = registered.listener("PLAINTEXT").unwrap();
+    assert_eq!((&*listener.host, listener.port), ("127.0.0.1", node.addresses()[0].1.port()));
+    node.stop(&runtime);
+}
+
+#[test]
+fn the_admin_listener_tells_health_and_counts_requests() {
+    let scratch = Scratch::new("admin");
+    let runtime = ottla_server::runtime().unwrap();
+    let node = start(&options(&scratch.0), &runtime).unwrap();
+    runtime.block_on(async {
+        topics(&node).await;
+        for (path, want) in [
+            ("/livez", "200 OK"),
+            ("/readyz", "200 OK"),
+            ("/metrics", "kafka_network_requestmetrics_requests_total{request=\"Metadata\"} 1\n"),
+            ("/metrics", "kafka_server_replicamanager_partitioncount 0\n"),
+            ("/elsewhere", "404 Not Found"),
+        ] {
+            let answer = get(&node, path).await;
+            assert!(answer.contains(want), "{path}: {answer}");
+        }
+    });
+    node.stop(&runtime);
+}
+
+#[test]
+fn a_directory_is_not_formatted_behind_the_back_of_a_configuration_file() {
+    let scratch = Scratch::new("unformatted");
+    std::fs::create_dir_all(&scratch.0).unwrap();
+    let file = scratch.0.join("server.properties");
+    let text: String =
+        ottla_config::PACKAGED.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    std::fs::write(&file, text).unwrap();
+    let data = scratch.0.join("data");
+    let options = Options { config: Some(file), ..options(&data) };
+    let options = {
+        let advertised = ("advertised.listeners".to_owned(), "PLAINTEXT://localhost:0".to_owned());
+        let mut options = options;
+        options.overrides.push(advertised);
+        options
+    };
+    let runtime = ottla_server::runtime().unwrap();
+    let error = start(&options, &runtime).err().unwrap();
+    assert!(matches!(&error, StartError::Unformatted { path } if *path == data), "{error}");
+    assert!(error.to_string().contains("ottla storage format"));
+    assert!(!data.exists());
+    start(&Options { format: true, ..options }, &runtime).unwrap().stop(&runtime);
+}
