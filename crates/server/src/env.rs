@@ -63,6 +63,10 @@ impl Env for RealEnv {
     fn schedule(&self, at: Monotonic) {
         self.timer.schedule(at);
     }
+
+    fn set_log_levels(&self, directives: &str) {
+        crate::logging::set_levels(directives);
+    }
 }
 
 /// Unpredictable bytes of the system.

@@ -113,6 +113,12 @@ fn open_session(
                 session.partitions.shift_remove(&key);
             }
         }
+        if session.partitions.is_empty() {
+            // A session over nothing ends; the client is told id 0.
+            drop(session);
+            sessions.remove(id);
+            return Ok(SessionUse::None(Wanted::default()));
+        }
     }
     Ok(SessionUse::Incremental(id, session))
 }

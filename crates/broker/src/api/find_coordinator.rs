@@ -15,6 +15,7 @@ pub(super) struct FindCoordinator;
 /// Key types.
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
 
 /// The first version that asks for several keys (KIP-699).
 const BATCHED: i16 = 4;
@@ -62,6 +63,8 @@ fn find(ctx: &Context<'_>, key_type: i8, key: ByteString) -> Coordinator {
             let message = "this release has no transaction coordinator";
             refused(key, ErrorCode::CoordinatorNotAvailable, Some(message))
         }
+        // Kafka says no sentence about the keys of share groups.
+        SHARE => refused(key, ErrorCode::InvalidRequest, None),
         _ => {
             let message = "coordinator types are 0 (group) and 1 (transaction)";
             refused(key, ErrorCode::InvalidRequest, Some(message))
