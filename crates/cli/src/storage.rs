@@ -85,7 +85,8 @@ fn default_level(name: &str, version: MetadataVersion) -> i16 {
         features::GROUP_VERSION => i16::from(since("4.0-IV0")),
         features::TRANSACTION_VERSION => 2 * i16::from(since("4.0-IV2")),
         features::ELR_VERSION => i16::from(since("4.1-IV0")),
-        features::SHARE_VERSION | features::STREAMS_VERSION => i16::from(since("4.2-IV1")),
+        features::SHARE_VERSION => i16::from(since("4.2-IV0")) + i16::from(since("4.4-IV0")),
+        features::STREAMS_VERSION => i16::from(since("4.2-IV1")),
         _ => 0,
     }
 }
@@ -107,4 +108,31 @@ fn info(args: &ConfigArgs) -> Result<(), String> {
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_begins_with_the_feature_levels_that_kafka_gives_it() {
+        // As `kafka-storage format --release-version` of 4.4.0 writes them:
+        // eligible leader replicas, group, share, streams, transaction.
+        for (release, want) in [
+            ("3.9", [0, 0, 0, 0, 0]),
+            ("4.0-IV0", [0, 1, 0, 0, 0]),
+            ("4.0", [0, 1, 0, 0, 2]),
+            ("4.1", [1, 1, 0, 0, 2]),
+            ("4.2-IV0", [1, 1, 1, 0, 2]),
+            ("4.3", [1, 1, 1, 1, 2]),
+            ("4.4-IV0", [1, 1, 2, 1, 2]),
+            ("4.4", [1, 1, 2, 1, 2]),
+        ] {
+            let version = MetadataVersion::from_name(release).unwrap();
+            let levels = features::FEATURES.iter().map(|feature| feature.name);
+            let levels = levels.filter(|name| ![METADATA_VERSION, KRAFT_VERSION].contains(name));
+            let levels: Vec<_> = levels.map(|name| default_level(name, version)).collect();
+            assert_eq!(levels, want, "{release}");
+        }
+    }
 }
