@@ -39,7 +39,7 @@ class Broker:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.data = self.directory / "data"
         self.log = self.directory / f"{self.kind}.log"
-        self.port, self.controller_port = free_port(), free_port()
+        self.port, self.controller_port, self.admin_port = free_ports(3)
         self.settings = dict(settings or {})
         self.process = None
         _started.append(self)
@@ -56,8 +56,8 @@ class Broker:
         """Formats the data directory where needed, starts the process and waits for its answer."""
         config = self.directory / f"{self.kind}.properties"
         config.write_text("".join(f"{key}={value}\n" for key, value in self.properties().items()))
-        if self.kind == "kafka" and not (self.properties_dir() / "meta.properties").exists():
-            self.format_kafka(config)
+        if not (self.properties_dir() / "meta.properties").exists():
+            self.format(config)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 self.command(config), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
@@ -121,6 +121,7 @@ class Broker:
             "share.coordinator.state.topic.replication.factor": "1",
             "share.coordinator.state.topic.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
+            **({"ottla.admin.listener": f"127.0.0.1:{self.admin_port}"} if self.kind == "ottla" else {}),
             **self.settings,
         }
 
@@ -131,13 +132,15 @@ class Broker:
                     "-cp", install.jars("broker"), "kafka.Kafka", str(config)]
         return [os.environ["OTTLA_BIN"], "start", "--config", str(config)]
 
-    def format_kafka(self, config):
-        done = subprocess.run(
-            ["java", "-XX:TieredStopAtLevel=1", "-cp", install.jars("broker"), "kafka.tools.StorageTool",
-             "format", "-t", CLUSTER_ID, "--standalone", "-c", str(config)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    def format(self, config):
+        """What has to be done once for a new node."""
+        command = [os.environ.get("OTTLA_BIN"), "storage", "format", "--standalone", "--config", str(config)]
+        if self.kind == "kafka":
+            command = ["java", "-XX:TieredStopAtLevel=1", "-cp", install.jars("broker"), "kafka.tools.StorageTool",
+                       "format", "-t", CLUSTER_ID, "--standalone", "-c", str(config)]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode != 0:
-            raise BrokerError(f"kafka-storage format: {done.stdout}")
+            raise BrokerError(f"{' '.join(command)}: {done.stdout}")
 
     def wait_ready(self, seconds):
         deadline = time.monotonic() + seconds
@@ -149,18 +152,21 @@ class Broker:
             time.sleep(0.02)
 
 
-def free_port():
-    """A port nobody listens on. Somebody else may take it before it is used, which then shows as an error."""
+def free_ports(count):
+    """Ports nobody listens on. Somebody else may take one before it is used, which then shows as an error."""
     low, high = (int(part) for part in PORTS.split("-"))
+    found = []
     for port in random.sample(range(low, high), min(200, high - low)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
-                return port
             except OSError:
                 continue
-    raise BrokerError(f"no free port in {PORTS}")
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise BrokerError(f"no {count} free ports in {PORTS}")
 
 
 def request(connection, api_key, version, body=b"", correlation_id=1):
