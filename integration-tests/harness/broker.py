@@ -29,17 +29,18 @@ class BrokerError(Exception):
 class Broker:
     """One combined node (broker and controller) with its data in `directory`.
 
-    `settings` are keys of server.properties on top of what a node needs to run on 127.0.0.1.
+    `settings` are keys of server.properties on top of what a node needs to run on 127.0.0.1. `ports` are
+    for a directory that another broker used: the metadata log names the controller's.
     """
 
-    def __init__(self, directory=None, kind=None, settings=None):
+    def __init__(self, directory=None, kind=None, settings=None, ports=None):
         self.kind = kind or os.environ.get("INTEGRATION_KIND", "ottla")
         self.directory = Path(directory or tempfile.mkdtemp(prefix="integration-"))
         self.own_directory = directory is None
         self.directory.mkdir(parents=True, exist_ok=True)
         self.data = self.directory / "data"
         self.log = self.directory / f"{self.kind}.log"
-        self.port, self.controller_port, self.admin_port = free_ports(3)
+        self.port, self.controller_port, self.admin_port = ports or free_ports(3)
         self.settings = dict(settings or {})
         self.process = None
         _started.append(self)
