@@ -68,18 +68,25 @@ impl Options {
     }
 }
 
-/// Completes what a node without file starts with: a data directory, and advertised addresses that
-/// fit listeners given on the command line.
+/// Completes what a node without file starts with: a data directory, and for listeners given on the
+/// command line the controller's one (a quorum of one never binds it) and advertised addresses.
 fn packaged_overrides(overrides: &mut Vec<(String, String)>) -> Result<(), StartError> {
     let find = |name: &str| overrides.iter().rev().find(|(key, _)| key == name);
     let dirs = find("log.dirs").or_else(|| find("log.dir"));
     let dirs = dirs
         .map_or_else(|| default_data_dir().and_then(|dir| text_of(&dir)), |_| Ok(String::new()))?;
-    let advertised = match (find("listeners"), find("advertised.listeners")) {
-        (Some((_, listeners)), None) => Some(reachable(listeners)),
-        _ => None,
-    };
-    overrides.extend(advertised.map(|text| ("advertised.listeners".to_owned(), text)));
+    let listeners = find("listeners").map(|(_, listeners)| listeners.clone());
+    let names_controller = find("controller.listener.names").is_some();
+    let has_advertised = find("advertised.listeners").is_some();
+    if let Some(mut listeners) = listeners {
+        if !names_controller && !listeners.to_ascii_uppercase().contains("CONTROLLER://") {
+            listeners.push_str(",CONTROLLER://localhost:9093");
+            overrides.push(("listeners".to_owned(), listeners.clone()));
+        }
+        if !has_advertised {
+            overrides.push(("advertised.listeners".to_owned(), reachable(&listeners)));
+        }
+    }
     if !dirs.is_empty() {
         overrides.push(("log.dirs".to_owned(), dirs));
     }
@@ -134,6 +141,20 @@ mod tests {
         ] {
             assert_eq!(reachable(listeners), want);
         }
+    }
+
+    #[test]
+    fn the_command_line_need_not_name_a_controller_listener() {
+        let pair = ("listeners".to_owned(), "PLAINTEXT://:1".to_owned());
+        let data_dir = Some(PathBuf::from("/d"));
+        let options = Options { overrides: vec![pair], data_dir, ..Options::default() };
+        let config = options.load().unwrap().config;
+        let texts = |all: &[ottla_config::Listener]| {
+            all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+        };
+        assert_eq!(texts(config.broker_listeners()), "PLAINTEXT://:1");
+        assert_eq!(texts(config.advertised_listeners()), "PLAINTEXT://localhost:1");
+        assert_eq!(texts(config.controller_listeners()), "CONTROLLER://localhost:9093");
     }
 
     #[test]
