@@ -230,21 +230,21 @@ struct State {
 }
 
 impl Partition {
-    /// A partition led by this broker. `high_watermark` is the checkpointed one; without other
-    /// replicas everything that survived is committed.
+    /// A partition that nobody leads yet. Without other replicas everything that survived in its log
+    /// is committed.
     #[must_use]
     pub fn new(
         name: PartitionName,
         directory: Arc<Directory>,
         log: Log,
-        (leader_epoch, config): (LeaderEpoch, Arc<TopicConfig>),
+        config: Arc<TopicConfig>,
     ) -> Self {
         let synced_acks = log.config().flush_messages == 1;
         let high_watermark = log.log_end_offset();
         let state = State {
             log,
-            leader_epoch,
-            leads: true,
+            leader_epoch: LeaderEpoch::NONE,
+            leads: false,
             synced_acks,
             high_watermark,
             flush: Flush::Idle,
@@ -515,16 +515,30 @@ impl Partition {
         self.state.lock().begin_flush()
     }
 
-    /// Ends the leadership: every request from now on, and every one that waits, is refused.
-    pub fn resign(&self) {
+    /// Takes over what the metadata says: whether this broker leads, and in which epoch. Who waits
+    /// looks again.
+    pub fn lead(&self, leads: bool, leader_epoch: LeaderEpoch) {
         let mut wakes = Wakes::default();
         {
             let mut state = self.state.lock();
-            state.leads = false;
+            if state.leads == leads && state.leader_epoch == leader_epoch {
+                return;
+            }
+            state.leads = leads;
+            state.leader_epoch = leader_epoch;
+            if leads && state.log.log_end_offset() > Offset::ZERO {
+                state.log.assign_epoch_start(leader_epoch);
+            }
             state.appended.take_into(&mut wakes);
             state.committed.take_into(&mut wakes);
         }
         wakes.deliver();
+    }
+
+    /// Ends the leadership for good: every request from now on, and every one that waits, is
+    /// refused.
+    pub fn resign(&self) {
+        self.lead(false, LeaderEpoch::NONE);
     }
 
     /// Closes the log for a clean stop.

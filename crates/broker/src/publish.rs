@@ -28,7 +28,7 @@ impl Broker {
         }
         for id in &touched.topics {
             match image.topic_by_id(*id) {
-                Some(topic) => self.open_missing(&image, topic),
+                Some(topic) => self.apply_topic(&image, topic),
                 None => self.remove_topic(*id),
             }
         }
@@ -41,10 +41,15 @@ impl Broker {
         self.image.store(Arc::new(image));
     }
 
-    fn open_missing(&self, image: &Image, topic: &TopicImage) {
+    fn apply_topic(&self, image: &Image, topic: &TopicImage) {
         for (index, partition) in topic.partitions() {
             let mine = partition.replicas.contains(&self.node_id());
-            if mine && self.partitions.get(topic.id, index.0).is_none() {
+            if !mine {
+                continue;
+            }
+            if let Some(known) = self.partitions.get(topic.id, index.0) {
+                self.apply_leadership(&known, partition);
+            } else {
                 self.open_partition(image, topic, index, partition);
                 if *topic.name == *OFFSETS_TOPIC
                     && let Some(partition) = self.partitions.get(topic.id, index.0)
@@ -54,6 +59,10 @@ impl Broker {
                 }
             }
         }
+    }
+
+    fn apply_leadership(&self, known: &Partition, partition: &PartitionImage) {
+        known.lead(partition.leader == self.node_id(), partition.leader_epoch);
     }
 
     /// Opens or creates the log of a partition. Errors take the directory offline.
@@ -80,13 +89,9 @@ impl Broker {
                     index,
                 };
                 let config = topics::config(image, &self.config(), &topic.name);
-                let partition = Partition::new(
-                    name,
-                    Arc::clone(directory),
-                    log,
-                    (partition.leader_epoch, Arc::new(config)),
-                );
-                self.partitions.insert(Arc::new(partition));
+                let opened = Partition::new(name, Arc::clone(directory), log, Arc::new(config));
+                self.apply_leadership(&opened, partition);
+                self.partitions.insert(Arc::new(opened));
             }
             Err(error) => {
                 directory

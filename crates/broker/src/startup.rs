@@ -149,8 +149,10 @@ impl Broker {
     /// # Errors
     /// The controller refuses.
     pub fn serve(self: &Arc<Self>) -> Result<(), StartError> {
-        let now = self.env().now();
+        // Unfenced, this broker is given its leaderships; groups are read from partitions it leads.
+        self.heartbeat_now(false)?;
         self.take_over_groups();
+        let now = self.env().now();
         let config = self.config();
         let initial = config.get(keys::LOG_INITIAL_TASK_DELAY_MS);
         for (due, after_ms) in [
@@ -162,7 +164,6 @@ impl Broker {
         ] {
             self.timers.add(now.monotonic.plus_millis(after_ms), due);
         }
-        self.heartbeat_now(false)?;
         self.env().schedule(self.timers.next());
         Ok(())
     }
