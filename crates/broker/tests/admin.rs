@@ -327,3 +327,51 @@ fn a_fetch_session_ends_with_its_last_partition() {
     assert_eq!(next(1, vec![forget]), (ErrorCode::None, 0));
     assert_eq!(next(2, Vec::new()).0, ErrorCode::FetchSessionIdNotFound);
 }
+
+#[test]
+fn every_version_is_answered() {
+    use m::describe_quorum_request::{PartitionData, TopicData};
+    let mut broker = TestBroker::start();
+    let metadata = TopicData {
+        topic_name: "__cluster_metadata".into(),
+        partitions: vec![PartitionData::default()],
+        ..Default::default()
+    };
+    let quorum = m::DescribeQuorumRequest { topics: vec![metadata], ..Default::default() };
+    macro_rules! ask {
+        ($($request:expr, $versions:expr;)*) => {
+            // An answer that cannot be encoded would close the connection.
+            $(for version in $versions {
+                broker.call(version, &$request);
+            })*
+        };
+    }
+    ask! {
+        quorum, 0..=2;
+        m::SaslHandshakeRequest::default(), 0..=1;
+        m::SaslAuthenticateRequest::default(), 0..=2;
+        m::DescribeAclsRequest::default(), 1..=3;
+        m::CreateAclsRequest::default(), 1..=3;
+        m::DeleteAclsRequest::default(), 1..=3;
+        m::AlterReplicaLogDirsRequest::default(), 1..=2;
+        m::CreateDelegationTokenRequest::default(), 1..=3;
+        m::RenewDelegationTokenRequest::default(), 1..=2;
+        m::ExpireDelegationTokenRequest::default(), 1..=2;
+        m::DescribeDelegationTokenRequest::default(), 1..=3;
+        m::ElectLeadersRequest::default(), 0..=2;
+        m::AlterPartitionReassignmentsRequest::default(), 0..=1;
+        m::ListPartitionReassignmentsRequest::default(), 0..=0;
+        m::DescribeClientQuotasRequest::default(), 0..=1;
+        m::AlterClientQuotasRequest::default(), 0..=1;
+        m::DescribeUserScramCredentialsRequest::default(), 0..=0;
+        m::AlterUserScramCredentialsRequest::default(), 0..=0;
+        m::UpdateFeaturesRequest::default(), 0..=2;
+        m::UnregisterBrokerRequest { broker_id: 9, ..Default::default() }, 0..=0;
+        m::UnregisterControllerRequest { controller_id: 9, ..Default::default() }, 0..=0;
+        m::AddRaftVoterRequest::default(), 0..=1;
+        m::RemoveRaftVoterRequest::default(), 0..=0;
+        m::DescribeConfigsRequest::default(), 1..=4;
+        m::AlterConfigsRequest::default(), 0..=2;
+        m::IncrementalAlterConfigsRequest::default(), 0..=1;
+    }
+}

@@ -16,7 +16,7 @@ impl Handler for CreateDelegationToken {
     const RULE: Rule = Rule::Open;
 
     fn handle(
-        _: &Context<'_>,
+        ctx: &Context<'_>,
         request: CreateDelegationTokenRequest,
     ) -> Reply<CreateDelegationTokenResponse> {
         let (kind, name) = ("User", "ANONYMOUS");
@@ -25,12 +25,14 @@ impl Handler for CreateDelegationToken {
             (Some(kind), Some(name)) if !name.is_empty() => (kind, name),
             _ => (kind.into(), name.into()),
         };
+        // Who asked is told from version 3 on (KIP-373).
+        let requester = if ctx.version() >= 3 { (kind, name) } else { ("", "") };
         Reply::Now(CreateDelegationTokenResponse {
             error_code: ErrorCode::DelegationTokenRequestNotAllowed.code(),
             principal_type: owner.0,
             principal_name: owner.1,
-            token_requester_principal_type: kind.into(),
-            token_requester_principal_name: name.into(),
+            token_requester_principal_type: requester.0.into(),
+            token_requester_principal_name: requester.1.into(),
             issue_timestamp_ms: -1,
             expiry_timestamp_ms: -1,
             max_timestamp_ms: -1,

@@ -1,11 +1,11 @@
 //! DescribeQuorum (KIP-595, 836, 853): the state of the metadata quorum.
 
-use ottla_protocol::ErrorCode;
 use ottla_protocol::ids::{BrokerId, LeaderEpoch};
 use ottla_protocol::messages::describe_quorum_response::{
     Listener, Node, PartitionData, ReplicaState, TopicData,
 };
 use ottla_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
+use ottla_protocol::{ErrorCode, Uuid};
 use ottla_raft::{Description, ReplicaDescription};
 
 use super::{Handler, Operation, Reply, Rule};
@@ -17,6 +17,9 @@ pub(super) struct DescribeQuorum;
 /// The one topic that has a quorum.
 const METADATA_TOPIC: &str = "__cluster_metadata";
 
+/// The first version that tells directories and listeners (KIP-853).
+const DIRECTORIES: i16 = 2;
+
 impl Handler for DescribeQuorum {
     type Request = DescribeQuorumRequest;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=2;
@@ -24,7 +27,7 @@ impl Handler for DescribeQuorum {
 
     fn handle(ctx: &Context<'_>, request: DescribeQuorumRequest) -> Reply<DescribeQuorumResponse> {
         Reply::Now(if asks_for_metadata(&request) {
-            answer(&ctx.broker.quorum.describe(ctx.now))
+            answer(&ctx.broker.quorum.describe(ctx.now), ctx.version())
         } else {
             unknown(request)
         })
@@ -55,17 +58,21 @@ fn unknown(request: DescribeQuorumRequest) -> DescribeQuorumResponse {
     DescribeQuorumResponse { topics: topics.collect(), ..DescribeQuorumResponse::default() }
 }
 
-fn answer(quorum: &Description) -> DescribeQuorumResponse {
+fn answer(quorum: &Description, version: i16) -> DescribeQuorumResponse {
     let error =
         if quorum.leader.is_some() { ErrorCode::None } else { ErrorCode::NotLeaderOrFollower };
+    let replicas = |all: &[ReplicaDescription]| -> Vec<ReplicaState> {
+        all.iter().map(|found| replica(found, version)).collect()
+    };
+    let nodes = if version >= DIRECTORIES { quorum.voters.as_slice() } else { &[] };
     let partition = PartitionData {
         partition_index: 0,
         error_code: error.code(),
         leader_id: quorum.leader.map_or(BrokerId::NONE, |leader| leader.id).0,
         leader_epoch: LeaderEpoch::max(quorum.epoch, LeaderEpoch(0)).0,
         high_watermark: quorum.high_watermark.0,
-        current_voters: quorum.voters.iter().map(replica).collect(),
-        observers: quorum.observers.iter().map(replica).collect(),
+        current_voters: replicas(&quorum.voters),
+        observers: replicas(&quorum.observers),
         ..PartitionData::default()
     };
     let topic = TopicData {
@@ -75,15 +82,19 @@ fn answer(quorum: &Description) -> DescribeQuorumResponse {
     };
     DescribeQuorumResponse {
         topics: vec![topic],
-        nodes: quorum.voters.iter().map(node).collect(),
+        nodes: nodes.iter().map(node).collect(),
         ..DescribeQuorumResponse::default()
     }
 }
 
-fn replica(replica: &ReplicaDescription) -> ReplicaState {
+fn replica(replica: &ReplicaDescription, version: i16) -> ReplicaState {
     ReplicaState {
         replica_id: replica.key.id.0,
-        replica_directory_id: replica.key.directory_id,
+        replica_directory_id: if version >= DIRECTORIES {
+            replica.key.directory_id
+        } else {
+            Uuid::ZERO
+        },
         log_end_offset: replica.log_end.0,
         last_fetch_timestamp: replica.last_fetch.0,
         last_caught_up_timestamp: replica.last_caught_up.0,
