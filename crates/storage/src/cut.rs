@@ -17,7 +17,7 @@ use crate::txn_index;
 
 /// Files that were renamed to `.deleted` and are to be removed later.
 pub struct DeleteWork {
-    disk: Arc<dyn Disk>,
+    pub(crate) disk: Arc<dyn Disk>,
     /// When [`DeleteWork::run`] may run: `file.delete.delay.ms` after the rename.
     pub due: Monotonic,
     /// The files.
@@ -245,7 +245,7 @@ impl Log {
         Ok(renamed)
     }
 
-    fn segment_files(&self, segment: &Segment) -> Vec<PathBuf> {
+    pub(crate) fn segment_files(&self, segment: &Segment) -> Vec<PathBuf> {
         ext::SEGMENT
             .into_iter()
             .filter(|ext| *ext != ext::TXN_INDEX || segment.txn_len > 0)

@@ -1,11 +1,13 @@
 //! Kafka's data directory over a [`Disk`]: the log, its indexes, recovery and checkpoints.
 //!
 //! - [`Log`]: one partition's log: append, read, truncate, retention, flush, recovery.
+//! - [`Log::cleanable`], [`CleanWork`]: compaction.
 //! - [`dirs`], [`checkpoint`]: the data directory around the logs.
 //! - [`validate`]: what a client's batch must be before it may be appended.
 
 mod append;
 pub mod checkpoint;
+mod clean;
 mod config;
 mod cut;
 pub mod dirs;
@@ -29,6 +31,7 @@ mod txn_index;
 mod validate;
 
 pub use append::Appended;
+pub use clean::{CleanError, CleanProgress, CleanRules, CleanWork, Cleanable, Cleaning};
 pub use config::{LogConfig, OpenLog};
 pub use cut::DeleteWork;
 pub use disk::{DirEntry, Disk, DiskFile, OpenMode, Space};

@@ -49,7 +49,7 @@ impl Entry {
     }
 
     /// Reads the start of an entry; only as many bytes as a batch header has are looked at.
-    fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let bounds = entry_bounds(bytes)
             .map_err(|error| error.to_string())?
             .ok_or_else(|| format!("{} bytes are no entry", bytes.len()))?;

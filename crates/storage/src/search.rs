@@ -108,7 +108,9 @@ fn search_batch(
     let Some(header) = entry.header else {
         return Some(found(entry.base_offset, entry.max_timestamp));
     };
-    if header.timestamp_type() == TimestampType::LogAppendTime {
+    // Compaction may have taken the first record, or all of them.
+    let whole = i64::from(header.records_count) == i64::from(header.last_offset_delta) + 1;
+    if whole && header.timestamp_type() == TimestampType::LogAppendTime {
         return Some(found(header.base_offset.max(log_start), header.max_timestamp));
     }
     let batch = BatchView::parse(bytes).ok()?;
