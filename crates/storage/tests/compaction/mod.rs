@@ -84,7 +84,13 @@ impl Model {
         append_at(log, &bytes, self.now);
     }
 
-    fn produce(&mut self, log: &mut Log, pid: u8, transactional: bool, keys: &[(u8, bool)]) {
+    pub(crate) fn produce(
+        &mut self,
+        log: &mut Log,
+        pid: u8,
+        transactional: bool,
+        keys: &[(u8, bool)],
+    ) {
         let known = log.producers().find(|p| p.producer_id.0 == i64::from(pid));
         let sequence = known.map_or(0, |p| p.last_sequence() + 1);
         let options = BatchOptions { transactional, ..idempotent(pid.into(), 0, sequence) };
