@@ -14,6 +14,7 @@ use ottla_storage::Disk;
 use ottla_storage::dirs::LogDirs;
 use parking_lot::Mutex;
 
+use crate::cleaner::Cleaner;
 use crate::context::Context;
 use crate::env::Env;
 use crate::groups::{Groups, OFFSETS_TOPIC};
@@ -65,6 +66,7 @@ pub struct Broker {
     /// What it did so far.
     pub metrics: Metrics,
     pub(crate) loggers: Loggers,
+    pub(crate) cleaner: Cleaner,
     pub(crate) timers: Timers<Due>,
 }
 
@@ -266,6 +268,7 @@ impl Broker {
                 self.run(job);
             }
         }
+        self.cleaner.stop();
         self.close_partitions(now);
         if let Err(error) = self.quorum.close(now) {
             tracing::warn!("the metadata log was not closed cleanly: {error}");

@@ -21,7 +21,11 @@ impl Broker {
         self.write_checkpoints(checkpoint::LOG_START, Partition::log_start_to_checkpoint);
     }
 
-    fn write_checkpoints(&self, name: &str, offset: impl Fn(&Partition) -> Option<Offset>) {
+    pub(crate) fn write_checkpoints(
+        &self,
+        name: &str,
+        offset: impl Fn(&Partition) -> Option<Offset>,
+    ) {
         let all = self.partitions.all();
         for directory in self.directories.iter().filter(|d| d.offline().is_none()) {
             let here = all.iter().filter(|p| p.directory.id == directory.id);

@@ -17,7 +17,7 @@ pub enum Lane {
     Metadata,
     /// Everything that acknowledgements may wait for.
     Data,
-    /// Deletes and checkpoints: nobody waits.
+    /// Deletes, compaction and checkpoints: nobody waits.
     Background,
 }
 
@@ -39,6 +39,8 @@ pub enum Job {
     CheckpointHighWatermarks,
     /// Writes recovery points and log start offsets.
     CheckpointRecoveryPoints,
+    /// Compacts logs, one step.
+    Clean,
     /// Removes files that were renamed `.deleted`.
     Delete(DeleteWork),
     /// Removes the directory of a deleted partition.
@@ -55,6 +57,7 @@ impl Job {
             Self::Retention
             | Self::CheckpointHighWatermarks
             | Self::CheckpointRecoveryPoints
+            | Self::Clean
             | Self::Delete(_)
             | Self::RemoveDirectory(_) => Lane::Background,
         }
@@ -72,6 +75,7 @@ impl std::fmt::Debug for Job {
             Self::FlushAged => f.write_str("flush aged"),
             Self::CheckpointHighWatermarks => f.write_str("checkpoint high watermarks"),
             Self::CheckpointRecoveryPoints => f.write_str("checkpoint recovery points"),
+            Self::Clean => f.write_str("clean"),
             Self::Delete(_) => f.write_str("delete segments"),
             Self::RemoveDirectory(path) => write!(f, "remove {}", path.display()),
         }
@@ -109,6 +113,7 @@ impl Broker {
             Job::FlushAged => self.flush_aged(),
             Job::CheckpointHighWatermarks => self.checkpoint_high_watermarks(),
             Job::CheckpointRecoveryPoints => self.checkpoint_recovery_points(),
+            Job::Clean => self.run_cleaner(),
             Job::Delete(work) => {
                 if let Err(error) = work.run() {
                     tracing::warn!("segment files could not be removed: {error}");

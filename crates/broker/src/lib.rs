@@ -10,6 +10,7 @@
 pub mod api;
 mod broker;
 mod checkpoints;
+mod cleaner;
 mod connection;
 mod context;
 mod dynamic_config;

@@ -384,6 +384,27 @@ impl Partition {
         result.map_err(|error| self.storage_failed(&error))
     }
 
+    /// Replaces segments of the log by compacted ones, under the lock. Nothing changes for readers.
+    ///
+    /// # Errors
+    /// The partition was given up meanwhile, its directory is offline, or an I/O error takes it
+    /// offline now.
+    pub fn replace_segments<T>(
+        &self,
+        replace: impl FnOnce(&mut Log) -> Result<T, StorageError>,
+    ) -> Result<T, PartitionError> {
+        self.check_online()?;
+        let mut state = self.state.lock();
+        state.check_leader(None)?;
+        replace(&mut state.log).map_err(|error| self.storage_failed(&error))
+    }
+
+    /// The topic's configuration.
+    #[must_use]
+    pub fn topic_config(&self) -> Arc<TopicConfig> {
+        self.config.load_full()
+    }
+
     /// The leader epoch of this leadership.
     #[must_use]
     pub fn leader_epoch(&self) -> LeaderEpoch {

@@ -22,10 +22,11 @@ use ottla_storage::dirs::{DirsError, LogDirs};
 use parking_lot::Mutex;
 
 use crate::broker::{Broker, Identity};
+use crate::cleaner::Cleaner;
 use crate::dynamic_config;
 use crate::env::Env;
 use crate::groups::Groups;
-use crate::jobs::{Due, FLUSH_CHECK_MS};
+use crate::jobs::{Due, FLUSH_CHECK_MS, Job};
 use crate::loggers::Loggers;
 use crate::metrics::Metrics;
 use crate::partition::Directory;
@@ -124,6 +125,7 @@ impl Broker {
             producer_ids: ProducerIds::default(),
             metrics: Metrics::default(),
             loggers: Loggers::default(),
+            cleaner: Cleaner::default(),
             timers: Timers::default(),
         };
         broker.command_now(Command::Activate)?;
@@ -160,6 +162,7 @@ impl Broker {
             (Due::HighWatermarks, initial),
             (Due::RecoveryPoints, initial),
             (Due::FlushAged, FLUSH_CHECK_MS),
+            (Due::Job(Job::Clean), config.get(keys::LOG_CLEANER_BACKOFF_MS)),
             (Due::Heartbeat, i64::from(config.get(keys::BROKER_HEARTBEAT_INTERVAL_MS))),
         ] {
             self.timers.add(now.monotonic.plus_millis(after_ms), due);

@@ -30,9 +30,13 @@ pub fn log_config(topic: &TopicConfig, broker: &BrokerConfig, jitter: u64) -> Lo
         Ok(bound @ 1..) => i64::try_from(jitter % bound).unwrap_or(0),
         _ => 0,
     };
+    // A compacted log must seal what is due for compaction (KIP-354).
+    let lag_ms = topic.max_compaction_lag_ms;
+    let segment_ms =
+        if topic.compact && lag_ms > 0 { topic.segment_ms.min(lag_ms) } else { topic.segment_ms };
     LogConfig {
         segment_bytes: u32::try_from(topic.segment_bytes).unwrap_or(1 << 30),
-        segment_ms: topic.segment_ms,
+        segment_ms,
         segment_jitter_ms: jitter_ms,
         index_interval_bytes: u32::try_from(topic.index_interval_bytes).unwrap_or(4096),
         segment_index_bytes: u32::try_from(topic.segment_index_bytes).unwrap_or(10 << 20),

@@ -49,6 +49,9 @@ impl From<StorageError> for CleanError {
             StorageError::Offline { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Self::Changed
             }
+            StorageError::Corrupt { path, what } => {
+                Self::Unreadable { path: path.clone(), position: 0, what: what.clone() }
+            }
             _ => Self::Storage(error),
         }
     }
