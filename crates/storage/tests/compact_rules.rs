@@ -128,9 +128,8 @@ fn the_last_batch_of_a_producer_and_of_a_segment_stays_without_records() {
     let got = headers(&log);
     let kept: Vec<_> = got.iter().map(|h| (h.base_offset.0, h.records_count)).collect();
     assert_eq!(kept, [(1, 0), (2, 1), (4, 1)]);
-    for field in [|h: &BatchHeader| (h.producer_id.0, h.base_sequence, h.max_timestamp)] {
-        assert_eq!(field(&got[0]), field(&before[1]));
-    }
+    let field = |h: &BatchHeader| (h.producer_id.0, h.base_sequence, h.max_timestamp);
+    assert_eq!(field(&got[0]), field(&before[1]));
     assert_eq!(got[0].partition_leader_epoch, before[1].partition_leader_epoch);
     drop(log);
     let (log, _) = open(&disk, &small_compacted(), unclean(Offset(0))).unwrap();

@@ -104,7 +104,7 @@ impl Model {
 
     pub(crate) fn transactional(&mut self, log: &mut Log, pid: u8, key: u8) {
         let first = log.log_end_offset().0;
-        self.produce(log, pid, true, &[(key, false), (key + 1, key % 2 == 0)]);
+        self.produce(log, pid, true, &[(key, false), (key + 1, key & 1 == 0)]);
         self.open.entry(pid).or_insert(first);
         for offset in first..first + 2 {
             self.owner.insert(offset, pid);
