@@ -27,7 +27,7 @@ def scenarios(name, values):
         for value in values:
             words = "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
             args = value if isinstance(value, tuple) else (value,)
-            _scenarios.append((f"{name}-{words}", lambda args=args: function(*args)))
+            _scenarios.append((f"{name}-{words}".rstrip("-"), lambda args=args: function(*args)))
         return function
     return register
 

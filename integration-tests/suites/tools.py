@@ -70,7 +70,7 @@ def topics_create_describe_list_alter_delete():
     tool("kafka-topics", "--alter", "--topic", topic, "--partitions", 4)
     expect_in("PartitionCount: 4", tool("kafka-topics", "--describe", "--topic", topic))
     expect_in(topic, tool("kafka-topics", "--list").split())
-    expect_in("already exists", tool("kafka-topics", "--create", "--topic", topic, status=1))
+    expect_in("TopicExistsException", tool("kafka-topics", "--create", "--topic", topic, status=1))
     tool("kafka-topics", "--delete", "--topic", topic)
     until("deletion", lambda: topic not in tool("kafka-topics", "--list").split())
 
@@ -138,7 +138,7 @@ def configs_of_a_topic():
     expect_in("max.message.bytes=2000000", text)
     tool("kafka-configs", *where, "--alter", "--delete-config", "retention.ms")
     expect("retention.ms=7200000" in tool("kafka-configs", *where, "--describe"), False, "still set")
-    expect_in("Unknown topic config", tool("kafka-configs", *where, "--alter", "--add-config", "no.such=1", status=1))
+    expect_in("InvalidConfigurationException", tool("kafka-configs", *where, "--alter", "--add-config", "no.such=1", status=1))
 
 
 @scenario
