@@ -103,7 +103,9 @@ impl Groups {
                 let deadline = active.deadline();
                 *shard.state.lock() = State::Active(active);
                 shard.after(broker, (answers, flush), deadline);
-                tracing::info!(partition = %shard.partition.name, records, "groups loaded");
+                if records > 0 {
+                    tracing::info!(partition = %shard.partition.name, records, "groups loaded");
+                }
             }
             Err(error) => {
                 tracing::error!(partition = %shard.partition.name, "groups cannot be loaded: {error}");

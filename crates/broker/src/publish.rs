@@ -108,7 +108,11 @@ impl Broker {
         (directory, leftovers): (&Directory, &Leftovers),
     ) -> Result<Log, OpenError> {
         let path = directory.path.join(dirs::log_dir_name(&topic.name, index));
-        let known = PartitionMetadata::read(self.disk(), &path)?;
+        let known = match PartitionMetadata::read(self.disk(), &path) {
+            // It is not synced when a log is created, so a crash may have cut it.
+            Err(dirs::DirsError::Malformed { .. }) => None,
+            read => read?,
+        };
         if known.as_ref().is_some_and(|known| known.topic_id != topic.id) {
             // Left by a topic of this name that was deleted while this broker was down.
             self.mark_deleted(directory, &topic.name, index)?;
@@ -129,7 +133,7 @@ impl Broker {
         let (log, report) = Log::open(Arc::clone(&self.disk), path.clone(), log_config, options)?;
         report_recovery(&name, index, &report);
         if known.is_none_or(|known| known.topic_id != topic.id) {
-            PartitionMetadata { topic_id: topic.id }.write(self.disk(), &path)?;
+            PartitionMetadata { topic_id: topic.id }.write_unsynced(self.disk(), &path)?;
         }
         Ok(log)
     }

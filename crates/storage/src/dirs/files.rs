@@ -28,6 +28,16 @@ pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), DirsErr
     sync_parent(disk, path)
 }
 
+/// Writes a file in place, without making it durable.
+///
+/// # Errors
+/// A disk operation failed.
+pub fn write_unsynced(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), DirsError> {
+    let file = disk.open(path, OpenMode::Create).at("create", path)?;
+    file.set_len(0).at("truncate", path)?;
+    file.write_at(&[IoSlice::new(bytes)], 0).at("write", path)
+}
+
 /// The bytes of a small file; `None` when there is no such file.
 ///
 /// # Errors
