@@ -307,7 +307,12 @@ fn truncate_segment(
     let mut largest: Option<TimeEntry> = None;
     let start = segment.index.last(home)?.map_or(0, |entry| entry.position);
     let mut scanner = Scanner::new(file.as_ref(), start, size, WALK_CHUNK);
+    let mut next = segment.base;
     while let Step::Entry { entry, .. } = scanner.step().context("read", &path)? {
+        if let Some(what) = entry.misplaced(segment.base, next) {
+            return Err(StorageError::Corrupt { path, what });
+        }
+        next = entry.next_offset();
         if largest.is_none_or(|largest| entry.max_timestamp > largest.timestamp) {
             largest = Some(TimeEntry { timestamp: entry.max_timestamp, offset: entry.last_offset });
         }

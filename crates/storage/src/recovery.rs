@@ -13,9 +13,10 @@ use crate::epochs::EpochCache;
 use crate::error::{Context, StorageError};
 use crate::flush::epoch_path;
 use crate::home::{Home, ext, parse_name};
+use crate::index_file::OffsetEntry;
 use crate::log::{Active, Log, Unsynced};
 use crate::producers::{Producers, TxnEnd};
-use crate::scan::{Entry, SEEK_CHUNK, Scanner, Step, WALK_CHUNK};
+use crate::scan::{SEEK_CHUNK, Scanner, Step, WALK_CHUNK};
 use crate::segment::{Indexing, Segment};
 use crate::txn_index;
 
@@ -195,19 +196,29 @@ impl Log {
         Ok(())
     }
 
-    /// Finds the log end after a clean stop. `false` if the active segment does not end with a
-    /// whole batch after all.
+    /// Finds the log end after a clean stop. `false` if the active segment does not end with whole
+    /// batches after all, or its index is of other ones.
     fn find_clean_end(&mut self) -> Result<bool, StorageError> {
         let Some(segment) = self.segments.last_mut() else { return Ok(false) };
         let mut end = segment.base;
         if segment.size > 0 {
-            let start = segment.index.last(&self.home)?.map_or(0, |entry| entry.position);
+            let hint = segment.index.last(&self.home)?;
+            let start = hint.as_ref().map_or(0, |hint| hint.position);
+            if start >= segment.size {
+                return Ok(false); // An index of other records.
+            }
             let file = Arc::clone(segment.file(&self.home)?);
             let path = self.home.path(segment.base, ext::LOG);
             let mut scanner = Scanner::new(file.as_ref(), start, segment.size, SEEK_CHUNK);
             loop {
                 match scanner.step().context("read", &path)? {
-                    Step::Entry { entry, .. } => {
+                    Step::Entry { position, entry } => {
+                        let other = |hint: &OffsetEntry| entry.last_offset != hint.offset;
+                        if entry.misplaced(segment.base, end).is_some()
+                            || (position == start && hint.as_ref().is_some_and(other))
+                        {
+                            return Ok(false);
+                        }
                         end = entry.next_offset();
                         segment.on_tail_entry(&entry);
                     }
@@ -486,7 +497,7 @@ impl Walk<'_> {
                 Step::End => return Ok(None),
                 Step::Bad(why) => return Ok(Some(why)),
             };
-            if let Some(why) = misplaced(segment.base, seen.next, &entry) {
+            if let Some(why) = entry.misplaced(segment.base, seen.next) {
                 return Ok(Some(why));
             }
             if self.check
@@ -587,17 +598,6 @@ impl Walk<'_> {
         segment.set_largest(None);
         Ok(())
     }
-}
-
-/// Why an entry cannot be where it is.
-fn misplaced(base: Offset, expected: Offset, entry: &Entry) -> Option<String> {
-    // Old compressed message sets carry only their last offset.
-    if entry.base_offset < expected {
-        return Some(format!("offset {} after {expected}", entry.base_offset));
-    }
-    let distance = entry.last_offset.0.saturating_sub(base.0);
-    (distance > i64::from(i32::MAX))
-        .then(|| format!("offset {} is too far from base {base}", entry.last_offset))
 }
 
 /// Whether a valid batch starts anywhere in `bytes`.

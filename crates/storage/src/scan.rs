@@ -48,6 +48,18 @@ impl Entry {
         self.last_offset.plus(1)
     }
 
+    /// Why the entry cannot be where it is: behind offset `expected` in the segment that begins at
+    /// `base`. No CRC covers its offset.
+    pub(crate) fn misplaced(&self, base: Offset, expected: Offset) -> Option<String> {
+        // Old compressed message sets carry only their last offset.
+        if self.base_offset < expected {
+            return Some(format!("offset {} after {expected}", self.base_offset));
+        }
+        let distance = self.last_offset.0.saturating_sub(base.0);
+        (distance > i64::from(i32::MAX))
+            .then(|| format!("offset {} is too far from base {base}", self.last_offset))
+    }
+
     /// Reads the start of an entry; only as many bytes as a batch header has are looked at.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let bounds = entry_bounds(bytes)

@@ -114,12 +114,18 @@ impl Segment {
     fn find_from(&self, home: &Home, position: u32, target: Offset) -> Result<Found, StorageError> {
         let file = self.file(home)?;
         let mut scanner = Scanner::new(file.as_ref(), position, self.size, SEEK_CHUNK);
+        let mut next = self.base;
         loop {
             match scanner.step().at("read", || home.path(self.base, ext::LOG))? {
-                Step::Entry { position, entry } if entry.last_offset >= target => {
-                    return Ok(Found::At(position, entry));
+                Step::Entry { position, entry } => {
+                    if let Some(what) = entry.misplaced(self.base, next) {
+                        return Ok(Found::Bad(what));
+                    }
+                    if entry.last_offset >= target {
+                        return Ok(Found::At(position, entry));
+                    }
+                    next = entry.next_offset();
                 }
-                Step::Entry { .. } => {}
                 Step::End => return Ok(Found::End),
                 Step::Bad(what) => return Ok(Found::Bad(what)),
             }

@@ -152,3 +152,64 @@ fn the_largest_timestamp_survives_every_kind_of_stop() {
         assert_eq!(largest(&log), Some(Offset(1)), "clean stop {clean_stop}");
     }
 }
+
+#[test]
+fn a_clean_stop_is_not_trusted_where_the_end_contradicts_it() {
+    type Damage = fn(&mut Vec<u8>, usize);
+    let cases: [(&str, &str, Damage, i64); 4] = [
+        ("the last offset is too far away", "log", |log, last| log[last + 2] = 1, 4),
+        ("the last offset comes again", "log", |log, last| log[last + 7] = 1, 4),
+        (
+            "the index points past the end",
+            "index",
+            |index, _| index.extend([0, 0, 0, 9, 0, 9, 0, 0]),
+            5,
+        ),
+        (
+            "the index has another offset",
+            "index",
+            |index, _| index.extend([0, 0, 0, 9, 0, 0, 0, 0]),
+            5,
+        ),
+    ];
+    for (what, file, damage, end) in cases {
+        let disk = MemDisk::with_dirs(&["/data"]);
+        let (mut log, _) = open(&disk, &small(), clean()).unwrap();
+        for i in 0..5 {
+            append(&mut log, &batch(i, &["v"])).unwrap();
+        }
+        let want = read_all(&log, Offset(0));
+        let last = log.size_bytes() as usize / 5 * 4;
+        log.close(at(0)).unwrap();
+        let name = format!("{DIR}/00000000000000000000.{file}");
+        let mut bytes = disk.get(&name).unwrap();
+        damage(&mut bytes, last);
+        disk.put(&name, &bytes);
+        let (mut log, _) = open(&disk, &small(), clean()).unwrap();
+        assert_eq!(log.log_end_offset(), Offset(end), "{what}");
+        assert_eq!(read_all(&log, Offset(0)), want[..end as usize], "{what}");
+        append(&mut log, &batch(9, &["new"])).unwrap();
+        assert_eq!(read_all(&log, Offset(end)), [(end, "new".to_owned())], "{what}");
+        log.close(at(0)).unwrap();
+    }
+}
+
+#[test]
+fn a_truncation_that_meets_a_wrong_offset_takes_the_log_offline() {
+    let disk = MemDisk::with_dirs(&["/data"]);
+    let (mut log, _) = open(&disk, &small(), clean()).unwrap();
+    for i in 0..5 {
+        append(&mut log, &batch(i, &["v"])).unwrap();
+    }
+    let name = format!("{DIR}/00000000000000000000.log");
+    let mut bytes = disk.get(&name).unwrap();
+    bytes[2] = 1; // The first offset is beyond 2^32 now, and no CRC tells.
+    disk.put(&name, &bytes);
+    let error = log.truncate_to(Offset(4)).unwrap_err();
+    assert!(
+        matches!(error, StorageError::Offline { .. } | StorageError::Corrupt { .. }),
+        "{error}"
+    );
+    let error = append(&mut log, &batch(9, &["refused"])).unwrap_err();
+    assert!(matches!(error, AppendError::Storage(StorageError::AlreadyOffline { .. })), "{error}");
+}
