@@ -35,6 +35,8 @@ pub(crate) struct Codec {
     pub(crate) round_trip: fn(Bytes, i16) -> Result<Result<Bytes, EncodeError>, DecodeError>,
     /// Decodes, and forgets.
     pub(crate) decode: fn(Bytes, i16) -> Result<(), DecodeError>,
+    /// Decodes, and shows the fields.
+    pub(crate) show: fn(Bytes, i16) -> Result<String, DecodeError>,
 }
 
 fn round_trip<M: Message>(
@@ -49,9 +51,13 @@ fn decode<M: Message + Debug>(bytes: Bytes, version: i16) -> Result<(), DecodeEr
     codec::decode_exact::<M>(bytes, version).map(drop)
 }
 
+fn show<M: Message + Debug>(bytes: Bytes, version: i16) -> Result<String, DecodeError> {
+    codec::decode_exact::<M>(bytes, version).map(|message| format!("{message:?}"))
+}
+
 macro_rules! codecs {
     ($($name:ident),*) => {
-        &[$(Codec { name: <$name>::NAME, versions: <$name>::VERSIONS, round_trip: round_trip::<$name>, decode: decode::<$name> },)*]
+        &[$(Codec { name: <$name>::NAME, versions: <$name>::VERSIONS, round_trip: round_trip::<$name>, decode: decode::<$name>, show: show::<$name> },)*]
     };
 }
 
