@@ -1,0 +1,244 @@
+//! A node without threads and clocks: a broker over a disk in memory, with an environment that a
+//! test moves. Also used by the fuzz targets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use ottla_broker::jobs::Job;
+use ottla_broker::wait::Wake;
+use ottla_broker::{
+    Broker, Connection, ConnectionInfo, Env, Listener, Part, Response, StartBroker, StartError,
+};
+use ottla_config::BrokerConfig;
+use ottla_metadata::batch::{BATCH_BYTES_MAX, BatchPlace, encode_batches};
+use ottla_metadata::bootstrap::format_records;
+use ottla_protocol::Uuid;
+use ottla_protocol::ids::{BrokerId, LeaderEpoch, Monotonic, Now, Offset, Timestamp};
+use ottla_raft::{ControlPlace, ControlRecord, VoterSet, encode_control, snapshot_header};
+use ottla_storage::dirs::{FormatParams, LogDirs, MetadataDir, OpenDirs, format_dirs};
+use ottla_testkit::{MemDisk, Rng};
+use parking_lot::Mutex;
+
+pub(crate) const DIR: &str = "/data";
+const CLUSTER: &str = "BkTIgbM1R8Kca0FJ7O2L0Q";
+const START_MS: i64 = 1_700_000_000_000;
+
+/// The environment: time stands still and jobs wait until the test says otherwise.
+pub(crate) struct World {
+    state: Mutex<WorldState>,
+}
+
+struct WorldState {
+    millis: i64,
+    rng: Rng,
+    jobs: VecDeque<Job>,
+}
+
+impl World {
+    fn new() -> Arc<Self> {
+        let state = WorldState { millis: 0, rng: Rng::new(7), jobs: VecDeque::new() };
+        Arc::new(Self { state: Mutex::new(state) })
+    }
+
+    pub(crate) fn advance(&self, millis: i64) {
+        let mut state = self.state.lock();
+        state.millis = state.millis.saturating_add(millis);
+    }
+
+    /// The job that was submitted first.
+    pub(crate) fn next_job(&self) -> Option<Job> {
+        self.state.lock().jobs.pop_front()
+    }
+}
+
+impl Env for World {
+    fn now(&self) -> Now {
+        let millis = self.state.lock().millis;
+        let micros = u64::try_from(millis).unwrap() * 1000;
+        Now { monotonic: Monotonic(micros), wall: Timestamp(START_MS + millis) }
+    }
+
+    fn random(&self) -> u64 {
+        self.state.lock().rng.next_u64()
+    }
+
+    fn submit(&self, job: Job) {
+        self.state.lock().jobs.push_back(job);
+    }
+
+    fn schedule(&self, _at: Monotonic) {}
+}
+
+/// A broker and its environment.
+pub(crate) struct Node {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) world: Arc<World>,
+}
+
+/// A disk with one formatted directory.
+pub(crate) fn formatted() -> MemDisk {
+    let disk = MemDisk::with_dirs(&[DIR]);
+    let dirs = [(PathBuf::from(DIR), Uuid::from_random([3; 16]))];
+    let snapshot = bootstrap_snapshot();
+    let params = FormatParams {
+        cluster_id: CLUSTER,
+        node_id: BrokerId(1),
+        dirs: &dirs,
+        metadata: Some(MetadataDir { path: Path::new(DIR), snapshot: &snapshot }),
+        ignore_formatted: false,
+    };
+    format_dirs(&disk, &params).unwrap();
+    disk
+}
+
+fn bootstrap_snapshot() -> Vec<u8> {
+    let (epoch, timestamp) = (LeaderEpoch(0), Timestamp(START_MS));
+    let control = |base, records: &[ControlRecord]| {
+        encode_control(records, ControlPlace { base, epoch, timestamp }).unwrap()
+    };
+    let mut bytes = control(Offset::ZERO, &snapshot_header(timestamp, 0, &VoterSet::default()));
+    let records = format_records(&[]);
+    let place = BatchPlace { base: Offset(1), epoch, timestamp };
+    for batch in encode_batches(&records, place, BATCH_BYTES_MAX).unwrap() {
+        bytes.extend_from_slice(&batch.bytes);
+    }
+    let end = Offset(1 + records.len() as i64);
+    bytes.extend_from_slice(&control(end, &[ControlRecord::SnapshotFooter]));
+    bytes
+}
+
+impl Node {
+    /// Starts a broker on `disk` and serves.
+    ///
+    /// # Errors
+    /// What is wrong with the disk's content.
+    pub(crate) fn start(disk: &MemDisk) -> Result<Self, StartError> {
+        let world = World::new();
+        let settings = [
+            ("log.dirs", DIR),
+            ("controller.quorum.bootstrap.servers", ""),
+            ("controller.quorum.voters", "1@localhost:9093"),
+            ("offsets.topic.num.partitions", "1"),
+            ("num.partitions", "2"),
+        ];
+        let (config, _) = BrokerConfig::load(None, &settings).unwrap();
+        let disk: Arc<MemDisk> = Arc::new(disk.clone());
+        let plan = OpenDirs {
+            paths: &[PathBuf::from(DIR)],
+            metadata_dir: Path::new(DIR),
+            node_id: BrokerId(1),
+            cluster_id: None,
+        };
+        let dirs = LogDirs::open(disk.clone(), &plan, &mut || Uuid::from_random([5; 16]))?;
+        let env = world.clone();
+        let advertised = config.advertised_listeners().to_vec();
+        let start = StartBroker { env, disk, config: Arc::new(config), dirs, advertised };
+        let (broker, tasks) = Broker::open(start)?;
+        for task in tasks {
+            broker.open_log(&task);
+        }
+        broker.serve()?;
+        let node = Self { broker, world };
+        node.run_jobs();
+        Ok(node)
+    }
+
+    /// Runs what was submitted, and what that submits.
+    pub(crate) fn run_jobs(&self) {
+        while let Some(job) = self.world.next_job() {
+            self.broker.run(job);
+        }
+    }
+
+    /// A new connection of a client.
+    pub(crate) fn connect(&self) -> Client {
+        let listener = Listener {
+            name: "PLAINTEXT".to_owned(),
+            serves_clients: true,
+            advertised: None,
+            port: 9092,
+        };
+        let info = ConnectionInfo {
+            id: 1,
+            peer: ([127, 0, 0, 1], 20_000).into(),
+            local: ([127, 0, 0, 1], 9092).into(),
+            listener: Arc::new(listener),
+        };
+        let flag = Arc::new(Flag::default());
+        let connection = Connection::new(self.broker.clone(), info, flag.clone());
+        Client { connection, flag }
+    }
+
+    /// Lets `millis` pass, and does what is due.
+    pub(crate) fn pass(&self, millis: i64) {
+        self.world.advance(millis);
+        let _ = self.broker.tick();
+        self.run_jobs();
+    }
+}
+
+/// Whether the connection was woken since the last look.
+#[derive(Default)]
+pub(crate) struct Flag(AtomicBool);
+
+impl Flag {
+    pub(crate) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Wake for Flag {
+    fn wake(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// A connection, as the network layer drives it.
+pub(crate) struct Client {
+    pub(crate) connection: Connection,
+    pub(crate) flag: Arc<Flag>,
+}
+
+impl Client {
+    /// Sends a request without its size; polls until there is nothing more to do now.
+    pub(crate) fn send(&mut self, node: &Node, frame: Bytes) {
+        self.connection.frame(frame, node.world.now());
+        self.settle(node);
+    }
+
+    /// Runs jobs and polls until neither leads to more.
+    pub(crate) fn settle(&mut self, node: &Node) {
+        node.run_jobs();
+        self.connection.poll(node.world.now());
+        while self.flag.take() {
+            node.run_jobs();
+            self.connection.poll(node.world.now());
+        }
+    }
+
+    /// The next response, its size included.
+    pub(crate) fn response(&mut self) -> Option<Bytes> {
+        self.connection.take_response().map(|response| assemble(&response))
+    }
+}
+
+fn assemble(response: &Response) -> Bytes {
+    let mut bytes = BytesMut::new();
+    for part in &response.parts {
+        match part {
+            Part::Bytes(run) => bytes.extend_from_slice(run),
+            Part::Slice(slice) => bytes.extend_from_slice(&slice.read().unwrap()),
+        }
+    }
+    bytes.freeze()
+}
