@@ -2,7 +2,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: run build test check unit integration sim fuzz bench docs deep
+.PHONY: run build test check unit integration sim fuzz fuzz-short bench docs deep
 
 run:            ## build, then start a broker on localhost:9092
 	$(CARGO) run --release --bin ottla -- start $(ARGS)
@@ -10,7 +10,7 @@ run:            ## build, then start a broker on localhost:9092
 build:          ## the release binary, target/release/ottla
 	$(CARGO) build --release --bin ottla
 
-test: check unit integration  ## everything that must pass before a change lands
+test: check unit fuzz-short integration  ## everything that must pass before a change lands
 
 check:          ## formatting, lints, crate graph, licences
 	scripts/check
@@ -20,6 +20,12 @@ unit:           ## unit, property, crash and simulation tests
 
 integration:    ## black-box tests with other people's clients
 	integration-tests/run
+
+fuzz-short:     ## a few seconds of fuzzing per target, the same inputs in every run
+	scripts/fuzz short
+
+fuzz:           ## libFuzzer, FUZZ_SECONDS (3600) per target; FUZZ_TARGETS=... for some
+	scripts/fuzz long $(FUZZ_TARGETS)
 
 docs:           ## regenerate docs/reference from the tables in the code
 	OTTLA_BLESS=1 $(CARGO) test --workspace --quiet reference
