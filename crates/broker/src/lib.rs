@@ -29,6 +29,7 @@ pub mod quorum;
 mod router;
 pub mod sessions;
 mod startup;
+mod sync;
 mod timers;
 pub mod topics;
 pub mod wait;

@@ -3,9 +3,8 @@
 //! release. A wake only says "look again"; the waiter's own task reads the state anew.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// How a connection is told that one of its parked requests should be polled. Implemented by the
 /// runtime (a task's wake-up) and by the simulation (a queue). Must not block.
@@ -161,51 +160,5 @@ impl<T> Promise<T> {
             state.waiting.register(waiter);
         }
         value
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use super::*;
-
-    #[derive(Default)]
-    struct Counter(AtomicUsize);
-
-    impl Wake for Counter {
-        fn wake(&self) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    #[test]
-    fn a_waiter_in_two_lists_wakes_once_and_a_spent_one_never() {
-        let counter = Arc::new(Counter::default());
-        let (waiter, spent) = (Waiter::new(counter.clone()), Waiter::new(counter.clone()));
-        let (mut a, mut b) = (WaitList::default(), WaitList::default());
-        for list in [&mut a, &mut b] {
-            list.register(&waiter);
-            list.register(&spent);
-        }
-        spent.spend();
-        let mut wakes = Wakes::default();
-        a.take_into(&mut wakes);
-        b.take_into(&mut wakes);
-        wakes.deliver();
-        assert_eq!(counter.0.load(Ordering::SeqCst), 1);
-        assert!(waiter.has_fired() && a.is_empty() && b.is_empty());
-    }
-
-    #[test]
-    fn spent_waiters_do_not_pile_up() {
-        let counter = Arc::new(Counter::default());
-        let mut list = WaitList::default();
-        for _ in 0..10_000 {
-            let waiter = Waiter::new(counter.clone());
-            list.register(&waiter);
-            waiter.spend();
-        }
-        assert!(list.len() <= 2 * WaitList::CLEAN_MIN, "{} entries kept", list.len());
     }
 }

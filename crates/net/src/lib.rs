@@ -31,6 +31,7 @@ mod log_limit;
 mod metrics;
 mod outbox;
 mod server;
+mod sync;
 mod wake;
 
 pub use budget::MemoryBudget;

@@ -2,10 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task;
 
-use parking_lot::Mutex;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// Wakes the task of one connection, which then calls `Connection::poll`. Clones wake the same
 /// task. Wakes before the next poll count as one, and a wake of a closed connection does nothing.
