@@ -1,4 +1,5 @@
 //! What callers of the codec rely on, beyond the bytes that the vectors prove.
+#![allow(clippy::indexing_slicing, reason = "a wrong place is a failure")]
 
 use bytes::Bytes;
 use ottla_protocol::codec::{
