@@ -2,7 +2,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: run build test check unit integration sim fuzz fuzz-short bench docs deep
+.PHONY: run build test check unit integration sim fuzz fuzz-short bench kill-loop docs
 
 run:            ## build, then start a broker on localhost:9092
 	$(CARGO) run --release --bin ottla -- start $(ARGS)
@@ -26,6 +26,12 @@ fuzz-short:     ## a few seconds of fuzzing per target, the same inputs in every
 
 fuzz:           ## libFuzzer, FUZZ_SECONDS (3600) per target; FUZZ_TARGETS=... for some
 	scripts/fuzz long $(FUZZ_TARGETS)
+
+bench:          ## beside Kafka where ../shared/peers exists, and micro-benchmarks
+	scripts/bench $(ARGS)
+
+kill-loop:      ## SIGKILL under load, 100 times, every record accounted for
+	integration-tests/kill-loop --rounds 100
 
 docs:           ## regenerate docs/reference from the tables in the code
 	OTTLA_BLESS=1 $(CARGO) test --workspace --quiet reference
