@@ -1,4 +1,4 @@
-"""Topics for the suites, created and deleted through confluent-kafka."""
+"""Topics for the suites, created through confluent-kafka."""
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -20,12 +20,3 @@ def led(admin, topic, partitions):
     found = admin.list_topics(topic, 10).topics[topic]
     return found.error is None and len(found.partitions) == partitions and all(
         part.leader >= 0 for part in found.partitions.values())
-
-
-def delete_topics_of_run(broker):
-    """Deletes what the suites of this run left behind."""
-    admin = AdminClient({"bootstrap.servers": broker})
-    names = [name for name in admin.list_topics(timeout=10).topics if name.startswith(fresh(""))]
-    if names:
-        for future in admin.delete_topics(names).values():
-            future.result(30)
