@@ -35,6 +35,10 @@ fn range(text: &str) -> Option<(u64, u64)> {
 }
 
 fn one(seed: u64, trace: bool) -> ExitCode {
+    if trace {
+        // The broker's own words between the events.
+        tracing_subscriber::fmt().without_time().with_ansi(false).init();
+    }
     match run(seed, &Options { trace, keep: !trace, ..Options::default() }) {
         Ok(outcome) => {
             println!("{outcome:?}");

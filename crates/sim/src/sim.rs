@@ -649,7 +649,6 @@ impl<'a> Sim<'a> {
         self.use_disk(after);
         if left == Survival::Synced && !self.plan.synced {
             self.model.commits.forget();
-            self.model.generations.forget();
         }
         let at = self.now + self.rng.below(SECOND / 2);
         self.at(at, Event::Start);
@@ -673,6 +672,8 @@ impl<'a> Sim<'a> {
     fn bury(&mut self) {
         let Some(Node { broker, lanes, env, .. }) = self.node.take() else { return };
         self.model.incarnation += 1;
+        // A generation is written when it is synced; one that was only joined comes again.
+        self.model.generations.forget();
         drop(lanes);
         drop(env.take());
         let left = Arc::downgrade(&broker);
@@ -713,7 +714,6 @@ impl<'a> Sim<'a> {
             self.use_disk(after);
             if !self.plan.synced {
                 self.model.commits.forget();
-                self.model.generations.forget();
             }
         }
         let at = self.now + self.rng.below(SECOND / 2);

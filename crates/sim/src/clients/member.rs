@@ -150,7 +150,7 @@ impl Member {
     /// What an error of the coordinator means for this member.
     fn failed(&mut self, cx: &mut Cx<'_>, what: &str, code: i16) {
         match ErrorCode::from_code(code) {
-            Some(ErrorCode::UnknownMemberId) => {
+            Some(ErrorCode::UnknownMemberId | ErrorCode::GroupIdNotFound) => {
                 self.id = ByteString::default();
                 self.state = State::Outside;
             }

@@ -128,7 +128,7 @@ impl Generations {
         Ok(())
     }
 
-    /// The machine went down and generations are not synced: their numbers come again.
+    /// The broker ended.
     pub(crate) fn forget(&mut self) {
         self.seen.clear();
         self.last.clear();

@@ -191,6 +191,8 @@ impl Partition {
             self.put(offset, id).map_err(|what| format!("after the restart: {what}"))?;
         }
         self.high_watermark = high_watermark;
+        // The log start is a checkpoint: only a clean stop is sure to keep it.
+        self.deleted = self.deleted.min(log_start);
         // Recovery syncs what it found before it is served.
         self.durable_end = high_watermark;
         Ok(())
