@@ -128,7 +128,8 @@ impl Broker {
     }
 
     fn flush(&self, partition: &Arc<Partition>) {
-        loop {
+        // A deleted partition's files have other names by now, and its old ones may be taken.
+        while !partition.is_deleted() {
             let again = match partition.flush_work() {
                 Ok(work) => partition.flushed(work.run().map(|()| work.covers), self.env().now()),
                 Err(error) => {

@@ -221,6 +221,8 @@ struct State {
     log: Log,
     leader_epoch: LeaderEpoch,
     leads: bool,
+    /// Its topic was deleted: its files are about to be renamed.
+    deleted: bool,
     /// Acknowledgements and the high watermark wait for fsync (`flush.messages=1`).
     synced_acks: bool,
     high_watermark: Offset,
@@ -245,6 +247,7 @@ impl Partition {
             log,
             leader_epoch: LeaderEpoch::NONE,
             leads: false,
+            deleted: false,
             synced_acks,
             high_watermark,
             flush: Flush::Idle,
@@ -516,13 +519,17 @@ impl Partition {
         again
     }
 
-    /// A flush failed: nothing may be assumed about what is on the disk.
+    /// A flush failed: nothing may be assumed about what is on the disk. One of a partition that was
+    /// deleted meanwhile has no meaning: its files were renamed under it.
     pub fn flush_failed(&self, reason: &str) {
-        self.directory.take_offline(&format!("fsync of {} failed: {reason}", self.name));
         let mut wakes = Wakes::default();
         {
             let mut state = self.state.lock();
             state.flush = Flush::Idle;
+            if state.deleted {
+                return;
+            }
+            self.directory.take_offline(&format!("fsync of {} failed: {reason}", self.name));
             state.log.go_offline();
             state.appended.take_into(&mut wakes);
             state.committed.take_into(&mut wakes);
@@ -534,6 +541,12 @@ impl Partition {
     #[must_use]
     pub fn request_flush(&self) -> bool {
         self.state.lock().begin_flush()
+    }
+
+    /// Whether its topic was deleted.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.state.lock().deleted
     }
 
     /// Takes over what the metadata says: whether this broker leads, and in which epoch. Who waits
@@ -559,6 +572,7 @@ impl Partition {
     /// Ends the leadership for good: every request from now on, and every one that waits, is
     /// refused.
     pub fn resign(&self) {
+        self.state.lock().deleted = true;
         self.lead(false, LeaderEpoch::NONE);
     }
 
