@@ -1,10 +1,11 @@
 //! Slow work as data: the environment runs [`Job`]s on threads where they may block, and what they
 //! find comes back into the broker as an input.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ottla_storage::DeleteWork;
+use ottla_storage::{DeleteWork, StorageError};
 
 use crate::Broker;
 use crate::partition::Partition;
@@ -101,7 +102,20 @@ pub enum Due {
 /// How often logs are looked at for `flush.ms`, in milliseconds.
 pub const FLUSH_CHECK_MS: i64 = 1000;
 
+/// How soon what a full disk refused is tried again, in milliseconds.
+const RETRY_MS: i64 = 500;
+
+/// Whether an I/O error says that there is no room: what failed may be tried again.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 impl Broker {
+    /// Tries again later what a full disk refused.
+    pub(crate) fn run_soon(&self, job: Job) {
+        self.run_at(self.env().now().monotonic.plus_millis(RETRY_MS), job);
+    }
+
     /// Runs a job to its end. May block; called by the environment on a thread made for it.
     pub fn run(&self, job: Job) {
         match job {
@@ -130,13 +144,16 @@ impl Broker {
     fn flush(&self, partition: &Arc<Partition>) {
         // A deleted partition's files have other names by now, and its old ones may be taken.
         while !partition.is_deleted() {
-            let again = match partition.flush_work() {
-                Ok(work) => partition.flushed(work.run().map(|()| work.covers), self.env().now()),
-                Err(error) => {
-                    partition.flush_failed(&error.to_string());
-                    false
-                }
+            let result = match partition.flush_work() {
+                Ok(work) => work.run().map(|()| work.covers),
+                Err(StorageError::Full { source, .. }) => Err(source),
+                Err(error) => Err(io::Error::other(error)),
             };
+            if let Some(error) = result.as_ref().err().filter(|error| is_full(error)) {
+                tracing::warn!(partition = %partition.name, "the flush is tried again: {error}");
+                return self.run_soon(Job::Flush(Arc::clone(partition)));
+            }
+            let again = partition.flushed(result, self.env().now());
             if partition.name.topic == crate::groups::OFFSETS_TOPIC {
                 self.groups.committed(partition.name.index.0);
             }

@@ -57,11 +57,12 @@ impl FlushWork {
     /// Makes it durable. Data is synced before the names that lead to it.
     ///
     /// # Errors
-    /// After any error nothing may be assumed durable: the directory goes offline. A full disk is
-    /// an error of this kind, too, except that it may be tried again.
+    /// `StorageFull` or `QuotaExceeded` when a small file could not be written: it may be tried
+    /// again. After any other error, a failed sync above all, nothing may be assumed durable: the
+    /// directory goes offline.
     pub fn run(&self) -> io::Result<()> {
         for file in &self.files {
-            file.sync()?;
+            file.sync().map_err(never_full)?;
         }
         let mut names = self.sync_names;
         if let Some(text) = &self.epochs {
@@ -70,14 +71,15 @@ impl FlushWork {
         }
         if let (Some(bytes), Some(offset)) = (&self.snapshot, self.covers.snapshot) {
             let path = self.dir.join(crate::home::file_name(offset, ext::SNAPSHOT));
-            write_whole(self.disk.as_ref(), &path, bytes)?.sync()?;
+            let file = write_whole(self.disk.as_ref(), &path, bytes)?;
+            file.sync().map_err(never_full)?;
             names = true;
         }
         if names {
-            self.disk.sync_dir(&self.dir)?;
+            self.disk.sync_dir(&self.dir).map_err(never_full)?;
         }
         match self.dir.parent() {
-            Some(parent) if self.sync_parent => self.disk.sync_dir(parent),
+            Some(parent) if self.sync_parent => self.disk.sync_dir(parent).map_err(never_full),
             _ => Ok(()),
         }
     }
@@ -285,8 +287,17 @@ fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
     let temporary = PathBuf::from(temporary);
-    write_whole(disk, &temporary, bytes)?.sync()?;
+    write_whole(disk, &temporary, bytes)?.sync().map_err(never_full)?;
     disk.rename(&temporary, path)
+}
+
+/// A sync that found no room has lost the pages it was to write, as after any other error: it must
+/// not look like a write that may be tried again.
+fn never_full(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => io::Error::other(error),
+        _ => error,
+    }
 }
 
 fn write_whole(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<Arc<dyn DiskFile>> {

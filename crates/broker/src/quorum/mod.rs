@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 
 use self::files::SnapshotId;
 use crate::Broker;
-use crate::jobs::Job;
+use crate::jobs::{Job, is_full};
 use crate::partition::Directory;
 use crate::wait::Promise;
 
@@ -182,9 +182,15 @@ impl MetadataQuorum {
         let _order = self.publishing.lock();
         loop {
             let work = self.state.lock().log.flush_work();
-            let result = work
-                .map_err(|error| error.to_string())
-                .and_then(|work| work.run().map(|()| work.covers).map_err(|e| e.to_string()));
+            let result = match work {
+                Ok(work) => work.run().map(|()| work.covers),
+                Err(StorageError::Full { source, .. }) => Err(source),
+                Err(error) => Err(std::io::Error::other(error)),
+            };
+            if let Some(error) = result.as_ref().err().filter(|error| is_full(error)) {
+                tracing::warn!("the flush of the metadata log is tried again: {error}");
+                return broker.run_soon(Job::FlushMetadata);
+            }
             let (committed, again) = {
                 let mut state = self.state.lock();
                 let now = broker.env().now();
