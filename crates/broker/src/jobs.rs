@@ -28,6 +28,8 @@ pub enum Job {
     FlushMetadata,
     /// Writes a snapshot of the committed metadata image.
     SnapshotMetadata,
+    /// Opens the partitions that a full disk did not let open.
+    OpenPartitions,
     /// Syncs a partition's log.
     Flush(Arc<Partition>),
     /// Replays a partition of `__consumer_offsets`.
@@ -53,7 +55,8 @@ impl Job {
     #[must_use]
     pub fn lane(&self) -> Lane {
         match self {
-            Self::FlushMetadata | Self::SnapshotMetadata => Lane::Metadata,
+            // On the lane that publishes images: nobody else opens partitions.
+            Self::FlushMetadata | Self::SnapshotMetadata | Self::OpenPartitions => Lane::Metadata,
             Self::Flush(_) | Self::LoadGroups(_) | Self::FlushAged => Lane::Data,
             Self::Retention
             | Self::CheckpointHighWatermarks
@@ -70,6 +73,7 @@ impl std::fmt::Debug for Job {
         match self {
             Self::FlushMetadata => f.write_str("flush metadata"),
             Self::SnapshotMetadata => f.write_str("snapshot metadata"),
+            Self::OpenPartitions => f.write_str("open partitions"),
             Self::Flush(partition) => write!(f, "flush {}", partition.name),
             Self::LoadGroups(index) => write!(f, "load groups {index}"),
             Self::Retention => f.write_str("retention"),
@@ -121,6 +125,7 @@ impl Broker {
         match job {
             Job::FlushMetadata => self.quorum.run_flush(self),
             Job::SnapshotMetadata => self.quorum.run_snapshot(self),
+            Job::OpenPartitions => self.open_postponed(),
             Job::Flush(partition) => self.flush(&partition),
             Job::LoadGroups(index) => self.groups.load(index, self),
             Job::Retention => self.run_retention(),

@@ -65,7 +65,16 @@ impl Broker {
         known.lead(partition.leader == self.node_id(), partition.leader_epoch);
     }
 
-    /// Opens or creates the log of a partition. Errors take the directory offline.
+    /// Opens what a full disk refused to open.
+    pub(crate) fn open_postponed(&self) {
+        let image = self.image();
+        for topic in image.topics() {
+            self.open_missing(&image, topic);
+        }
+    }
+
+    /// Opens or creates the log of a partition. A full disk postpones it; other errors take the
+    /// directory offline.
     pub(crate) fn open_partition(
         &self,
         image: &Image,
@@ -92,6 +101,10 @@ impl Broker {
                 let opened = Partition::new(name, Arc::clone(directory), log, Arc::new(config));
                 self.apply_leadership(&opened, partition);
                 self.partitions.insert(Arc::new(opened));
+            }
+            Err(error) if error.is_full() => {
+                tracing::warn!("{}-{index} is opened when there is room: {error}", topic.name);
+                self.run_soon(Job::OpenPartitions);
             }
             Err(error) => {
                 directory
@@ -266,6 +279,15 @@ enum OpenError {
     Storage(#[from] StorageError),
     #[error(transparent)]
     Dirs(#[from] dirs::DirsError),
+}
+
+impl OpenError {
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Storage(error) => !error.is_fatal(),
+            Self::Dirs(error) => error.is_full(),
+        }
+    }
 }
 
 /// What a run of records concerns.

@@ -25,6 +25,8 @@ const SECOND: u64 = 1_000_000;
 const EPOCH_MS: i64 = 1_700_000_000_000;
 /// Clients settle for so long after the end; stalls are shorter.
 const SETTLE: u64 = 8 * SECOND;
+/// The broker goes on by itself so long after a full disk has room again: longer than a stall.
+const RESUME: u64 = 5 * SECOND;
 /// More events than this in one run: something turns in circles.
 const EVENTS_MAX: u64 = 2_000_000;
 
@@ -253,7 +255,7 @@ impl<'a> Sim<'a> {
                 self.trace.note(self.now, format_args!("the disk has room again"));
                 self.disk.set_capacity(None);
                 let incarnation = self.model.incarnation;
-                self.at(self.now + SECOND, Event::Resumed(incarnation));
+                self.at(self.now + RESUME, Event::Resumed(incarnation));
             }
             Event::Resumed(incarnation) => self.resumed(incarnation),
             Event::Restart => match self.rng.below(3) {
@@ -622,7 +624,7 @@ impl<'a> Sim<'a> {
 
     /// A full disk alone takes nothing offline, and the broker goes on by itself.
     fn resumed(&mut self, incarnation: u64) {
-        if incarnation != self.model.incarnation || self.full_until + SECOND > self.now {
+        if incarnation != self.model.incarnation || self.full_until + RESUME > self.now {
             return;
         }
         let Some(node) = self.node.as_ref().filter(|_| !self.model.sync_failed) else { return };
@@ -650,7 +652,7 @@ impl<'a> Sim<'a> {
         if left == Survival::Synced && !self.plan.synced {
             self.model.commits.forget();
         }
-        let at = self.now + self.rng.below(SECOND / 2);
+        let at = self.now.max(self.full_until) + self.rng.below(SECOND / 2);
         self.at(at, Event::Start);
     }
 
@@ -758,6 +760,10 @@ impl<'a> Sim<'a> {
             }
             return self.model.violate(format!("a directory is offline at start: {reason}"));
         }
+        if full && !all_open(node) {
+            // Not all can be read: clients wait for the start after this one.
+            return self.crash(Survival::All);
+        }
         self.model.disk_fault = full;
         self.model.sync_failed = false;
         let found = audit::audit(&node.broker, &node.env, &mut self.model, self.survival);
@@ -769,4 +775,12 @@ impl<'a> Sim<'a> {
             self.model.violate(what);
         }
     }
+}
+
+/// Whether every partition that the metadata knows is there.
+fn all_open(node: &Node) -> bool {
+    let image = node.broker.image();
+    let all = image.topics().flat_map(|topic| topic.partitions().map(|(i, _)| (topic.id, i.0)));
+    let mut all = all;
+    all.all(|(topic, index)| node.broker.partitions.get(topic, index).is_some())
 }
