@@ -315,7 +315,10 @@ impl MetadataQuorum {
         let mut state = self.state.lock();
         match error {
             QuorumError::Raft(_) => ErrorCode::RequestTimedOut,
-            QuorumError::Storage(StorageError::Full { .. }) => ErrorCode::KafkaStorageError,
+            QuorumError::Storage(StorageError::Full { .. })
+            | QuorumError::Append(AppendError::Storage(StorageError::Full { .. })) => {
+                ErrorCode::KafkaStorageError
+            }
             _ => {
                 self.directory.take_offline(&error.to_string());
                 let failed = state.fail(ErrorCode::KafkaStorageError);
