@@ -18,6 +18,9 @@ check:          ## formatting, lints, crate graph, licences
 unit:           ## unit, property, crash and simulation tests
 	$(CARGO) test --workspace --quiet
 
+sim:            ## a hundred thousand seeds of the simulation
+	$(CARGO) run --release -p ottla-sim -- --seeds 0..100000
+
 integration:    ## black-box tests with other people's clients
 	integration-tests/run
 

@@ -11,7 +11,7 @@ use ottla_protocol::crc32c;
 use ottla_storage::Disk;
 use ottla_testkit::{Fault, MemDisk, OpKind, Rng};
 
-use crate::clients::{ANSWER_MAX, Admin, Asked, Client, Committer, Consumer, Cx, Member, Producer};
+use crate::clients::{Admin, Asked, Client, Committer, Consumer, Cx, Member, Producer};
 use crate::env::{SimEnv, now_at};
 use crate::model::{Counts, Model, Survival};
 use crate::node::{self, LaneKey, Node};
@@ -25,6 +25,11 @@ const SECOND: u64 = 1_000_000;
 const EPOCH_MS: i64 = 1_700_000_000_000;
 /// Clients settle for so long after the end; stalls are shorter.
 const SETTLE: u64 = 8 * SECOND;
+/// Longest that anything may stay unanswered. Stalls and full disks are shorter, and rebalances,
+/// and what clients let the broker wait.
+const ANSWER_MAX: u64 = 15 * SECOND;
+/// The same once clients start nothing new.
+const SETTLED_MAX: u64 = 6 * SECOND;
 /// The broker goes on by itself so long after a full disk has room again: longer than a stall.
 const RESUME: u64 = 5 * SECOND;
 /// More events than this in one run: something turns in circles.
@@ -212,6 +217,8 @@ impl<'a> Sim<'a> {
     /// A clean stop, a start, then a power loss with nothing going on, and another start: everything
     /// that was acknowledged must be there after both.
     fn finish(&mut self) -> Result<(), String> {
+        self.now = self.plan.end + SETTLE;
+        self.check(SETTLED_MAX);
         self.disk.clear_faults();
         self.disk.set_capacity(None);
         self.full_until = 0;
@@ -242,10 +249,10 @@ impl<'a> Sim<'a> {
             Event::Act(client) => {
                 self.with_client(client, |client, cx| client.act(cx));
             }
-            Event::ToServer(id, frame) => self.to_server(id, frame),
+            Event::ToServer(id, frame) => self.received(id, frame),
             Event::Poll(id) => self.poll(id),
             Event::Write(id) => self.write(id),
-            Event::ToClient(id, frame) => self.to_client(id, frame),
+            Event::ToClient(id, frame) => self.arrived(id, frame),
             Event::ClientClosed(client, id) => self.client_closed(client, id),
             Event::ServerGone(id) => drop(self.wires.remove(&id)),
             Event::Tick(incarnation) => self.tick(incarnation),
@@ -265,7 +272,10 @@ impl<'a> Sim<'a> {
                 _ => self.stop(),
             },
             Event::Start => self.start(),
-            Event::Check => self.check(),
+            Event::Check => {
+                self.check(ANSWER_MAX);
+                self.at(self.now + SECOND, Event::Check);
+            }
             Event::Stop => {
                 self.trace.note(self.now, format_args!("clients stop"));
                 self.model.stopping = true;
@@ -342,7 +352,7 @@ impl<'a> Sim<'a> {
         }
     }
 
-    fn to_client(&mut self, id: u64, frame: Bytes) {
+    fn arrived(&mut self, id: u64, frame: Bytes) {
         let Some(wire) = self.wires.get_mut(&id).filter(|wire| wire.heard) else { return };
         let correlation = frame.get(..4).and_then(|c| c.try_into().ok()).map(i32::from_be_bytes);
         let correlation = correlation.unwrap_or(-1);
@@ -366,11 +376,11 @@ impl<'a> Sim<'a> {
     }
 
     /// Every request is answered in bounded time.
-    fn check(&mut self) {
+    fn check(&mut self, bound: u64) {
         let now = self.now;
         let late = self.wires.iter().find_map(|(id, wire)| {
             let (correlation, sent) = wire.outstanding.first_key_value()?;
-            (now - sent > ANSWER_MAX).then_some((*id, wire.client, *correlation))
+            (now - sent > bound).then_some((*id, wire.client, *correlation))
         });
         if let Some((id, client, correlation)) = late {
             let name = self.clients[client].name();
@@ -378,12 +388,11 @@ impl<'a> Sim<'a> {
                 "request {correlation} of {name} on connection {id} is not answered"
             ));
         }
-        self.at(now + SECOND, Event::Check);
     }
 
     // The broker's side of connections.
 
-    fn to_server(&mut self, id: u64, frame: Bytes) {
+    fn received(&mut self, id: u64, frame: Bytes) {
         let Some(wire) = self.wires.get_mut(&id) else { return };
         wire.inbox.push_back(frame);
         self.pump(id);
@@ -617,7 +626,7 @@ impl<'a> Sim<'a> {
         let lanes: Vec<_> = lanes.map(|(key, _)| *key).collect();
         for key in lanes {
             if let Some(event) = self.queue.remove(&key) {
-                self.at(self.now + time, event);
+                self.at(key.0.max(self.now + time), event);
             }
         }
     }

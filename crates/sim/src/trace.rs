@@ -24,7 +24,7 @@ impl Trace {
     /// Notes an event.
     pub(crate) fn note(&mut self, at: u64, what: fmt::Arguments<'_>) {
         self.events += 1;
-        let _never = write!(self.hash, "{at} {what}\n");
+        let _never = writeln!(self.hash, "{at} {what}");
         if self.print || self.lines.is_some() {
             let line = format!("{:>10}.{:03} ms  {what}", at / 1000, at % 1000);
             if self.print {

@@ -1,11 +1,41 @@
-//! Seeds of the simulation.
+//! Seeds of the simulation. `make sim` plays a hundred thousand.
 
 use ottla_sim::{Options, run};
 
 #[test]
 fn a_seed_gives_the_same_events_again() {
-    for seed in 0..4 {
+    for seed in 0..10 {
         let (first, again) = (run(seed, &Options::default()), run(seed, &Options::default()));
         assert_eq!(first, again, "seed {seed}");
     }
+}
+
+/// A quarter of the thousand: the test runner plays the quarters side by side.
+#[track_caller]
+fn play(quarter: u64) {
+    for seed in quarter * 250..(quarter + 1) * 250 {
+        if let Err(failure) = run(seed, &Options { keep: true, ..Options::default() }) {
+            panic!("{failure}");
+        }
+    }
+}
+
+#[test]
+fn seeds_0_to_249_hold() {
+    play(0);
+}
+
+#[test]
+fn seeds_250_to_499_hold() {
+    play(1);
+}
+
+#[test]
+fn seeds_500_to_749_hold() {
+    play(2);
+}
+
+#[test]
+fn seeds_750_to_999_hold() {
+    play(3);
 }

@@ -16,6 +16,7 @@ use ottla_protocol::messages::{
     IncrementalAlterConfigsRequest,
 };
 use ottla_protocol::{ErrorCode, Uuid};
+use ottla_testkit::Rng;
 
 use super::committer::STABLE;
 use super::{Client, Cx, Link};
@@ -67,16 +68,16 @@ impl Admin {
         }
         set(
             "internal.segment.bytes",
-            *cx.rng.pick(&[SEGMENT_MIN, SEGMENT_MIN, "40000", "1000000"]),
+            one_of(cx.rng, &[SEGMENT_MIN, SEGMENT_MIN, "40000", "1000000"]),
         );
-        set("index.interval.bytes", *cx.rng.pick(&["0", "300", "4096"]));
-        set("segment.ms", *cx.rng.pick(&["300", "2000", "604800000"]));
+        set("index.interval.bytes", one_of(cx.rng, &["0", "300", "4096"]));
+        set("segment.ms", one_of(cx.rng, &["300", "2000", "604800000"]));
         if cx.rng.chance(1, 4) {
             set("flush.ms", "1500");
         }
         let retention = name != STABLE && cx.rng.chance(1, 4);
         if retention {
-            set("retention.bytes", *cx.rng.pick(&["4000", "30000"]));
+            set("retention.bytes", one_of(cx.rng, &["4000", "30000"]));
         }
         let count = cx.rng.between(1, 3) as i32;
         let durability = if synced { Durability::Synced } else { Durability::Unsynced };
@@ -145,12 +146,12 @@ impl Admin {
                 durability = Some(Durability::Synced);
                 ("flush.messages", "1")
             }
-            2 => ("internal.segment.bytes", *cx.rng.pick(&[SEGMENT_MIN, "20000"])),
+            2 => ("internal.segment.bytes", one_of(cx.rng, &[SEGMENT_MIN, "20000"])),
             3 if topic.name != STABLE => {
                 retention = true;
-                ("retention.ms", *cx.rng.pick(&["800", "604800000"]))
+                ("retention.ms", one_of(cx.rng, &["800", "604800000"]))
             }
-            _ => ("segment.ms", *cx.rng.pick(&["200", "604800000"])),
+            _ => ("segment.ms", one_of(cx.rng, &["200", "604800000"])),
         };
         topic.retention |= retention;
         let config = AlterableConfig {
@@ -251,6 +252,11 @@ impl Admin {
             }
         })
     }
+}
+
+fn one_of(rng: &mut Rng, values: &[&'static str]) -> &'static str {
+    let index = rng.below(values.len() as u64);
+    values[index as usize]
 }
 
 impl Client for Admin {

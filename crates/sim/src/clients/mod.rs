@@ -21,9 +21,6 @@ pub(crate) use self::producer::Producer;
 use crate::Mutation;
 use crate::model::Model;
 
-/// Longest that anything may stay unanswered, in microseconds. Stalls are shorter.
-pub(crate) const ANSWER_MAX: u64 = 60_000_000;
-
 /// A client.
 pub(crate) trait Client {
     /// Its timer fired.

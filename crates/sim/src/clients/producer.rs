@@ -146,13 +146,7 @@ impl Producer {
                 batch.tries += 1;
                 cx.model.counts.retries += u64::from(batch.tries > 1);
                 if batch.tries > 1 && *cx.mutation == Mutation::NewSequenceOnRetry {
-                    if let Some((id, epoch, _)) = self.identity {
-                        batch.sequence = queue.next_sequence;
-                        queue.next_sequence += batch.ids.len() as i32;
-                        let identity = Identity { id, epoch, sequence: batch.sequence };
-                        batch.bytes =
-                            records::batch(&batch.ids, cx.wall, Some(identity), Compression::None);
-                    }
+                    renumber(batch, (self.identity, &mut queue.next_sequence), cx.wall);
                 }
                 batch.in_flight = Some(0);
                 let data = PartitionProduceData {
@@ -256,12 +250,11 @@ impl Producer {
                 Verdict::Retry
             }
             Some(ErrorCode::OutOfOrderSequenceNumber) if self.idempotent => {
-                let mut synced = false;
-                cx.model.check(place, |partition, _| {
-                    synced = partition.durable_end() >= partition.known_end();
-                    Ok(())
-                });
-                let _state_lost_with_records = !synced;
+                // Records before it, or what is known of the producer, did not survive.
+                let survives = cx.model.survives(place);
+                if survives {
+                    cx.unexpected("Produce of the next sequence", code);
+                }
                 Verdict::Renew
             }
             _ => {
@@ -270,6 +263,15 @@ impl Producer {
             }
         }
     }
+}
+
+/// The defect: a batch gets another sequence when it is sent again.
+fn renumber(batch: &mut Batch, (identity, next): (Option<(i64, i16, u64)>, &mut i32), wall: i64) {
+    let Some((id, epoch, _)) = identity else { return };
+    batch.sequence = *next;
+    *next += batch.ids.len() as i32;
+    let identity = Identity { id, epoch, sequence: batch.sequence };
+    batch.bytes = records::batch(&batch.ids, wall, Some(identity), Compression::None);
 }
 
 impl Client for Producer {

@@ -130,6 +130,16 @@ impl Model {
         self.topics.get(&topic).is_some_and(|t| t.existence == Existence::Exists && index < t.count)
     }
 
+    /// Whether everything acknowledged in a partition survives everything, and nothing of it was
+    /// deleted: what is known of its producers is complete then.
+    pub(crate) fn survives(&self, (topic, index): Place) -> bool {
+        let partition = self
+            .topics
+            .get(&topic)
+            .and_then(|topic| topic.partitions.get(&index).filter(|_| !topic.retention));
+        partition.is_some_and(|p| p.always_synced() && p.delete_asked == 0)
+    }
+
     /// A topic whose creation was acknowledged.
     pub(crate) fn created(&mut self, name: &str, id: Uuid) {
         let Some((count, durability, retention)) = self.creating.remove(name) else { return };

@@ -51,6 +51,8 @@ pub(crate) struct Partition {
     high_watermark: i64,
     /// Everything below is on the disk.
     durable_end: i64,
+    /// It was [`Durability::Synced`] from the beginning.
+    always_synced: bool,
     /// Highest offset that DeleteRecords was asked to delete up to.
     pub(crate) delete_asked: i64,
     /// The same, acknowledged.
@@ -65,12 +67,14 @@ impl Partition {
             durability,
             high_watermark: 0,
             durable_end: 0,
+            always_synced: durability == Durability::Synced,
             delete_asked: 0,
             deleted: 0,
         }
     }
 
     pub(crate) fn set_durability(&mut self, durability: Durability) {
+        self.always_synced &= durability == Durability::Synced;
         self.durability = durability;
     }
 
@@ -85,9 +89,9 @@ impl Partition {
         self.at.last_key_value().map_or(0, |(offset, _)| offset + 1).max(self.high_watermark)
     }
 
-    /// What no restart may take.
-    pub(crate) fn durable_end(&self) -> i64 {
-        self.durable_end
+    /// Whether every acknowledgement so far told that the records are on the disk.
+    pub(crate) fn always_synced(&self) -> bool {
+        self.always_synced
     }
 
     fn put(&mut self, offset: i64, id: RecordId) -> Result<(), String> {
