@@ -69,7 +69,7 @@ impl Broker {
     pub(crate) fn open_postponed(&self) {
         let image = self.image();
         for topic in image.topics() {
-            self.open_missing(&image, topic);
+            self.apply_topic(&image, topic);
         }
     }
 

@@ -597,6 +597,7 @@ impl<'a> Sim<'a> {
             FaultKind::PowerLoss | FaultKind::Kill | FaultKind::Stop => {}
             FaultKind::PowerLossAfter(count) => self.disk.crash_after_ops(count),
             FaultKind::Full(room, time) => self.fill(room, time),
+            FaultKind::SyncError if !up => {}
             FaultKind::SyncError => {
                 let dir = self.rng.pick(&self.plan.dirs).clone();
                 let glob = format!("{dir}/*");
