@@ -68,7 +68,11 @@ impl Log {
         let (entries, new_dir) = list_or_create(&home)?;
         let files = Files::sort(&home, entries, options.clean)?;
         let mut log = Self::assemble(home, config.into(), &files, options)?;
-        log.unsynced.new_dir = new_dir;
+        // Names that another process made may not be on the disk: it may have ended before a flush.
+        log.unsynced.new_dir = new_dir || !options.clean;
+        if !options.clean {
+            log.unsynced.names.change();
+        }
         let mut report = RecoveryReport::default();
         log.load_epochs(&files)?;
         if files.segments.is_empty() {
