@@ -213,9 +213,9 @@ impl Producer {
         match self.verdict(cx, request, (place, oldest), answer.error_code) {
             Verdict::Retry if self.idempotent => {}
             Verdict::Retry => drop(self.queues.remove(&place)),
-            Verdict::Drop => drop(self.queues.remove(&place)),
-            Verdict::Renew => {
-                // What is not acknowledged may or may not be in the log: it is not sent again.
+            Verdict::Drop if !self.idempotent => drop(self.queues.remove(&place)),
+            Verdict::Drop | Verdict::Renew => {
+                // A partition that is there again would not know where sequences began. What is not acknowledged may or may not be in the log: it is not sent again.
                 self.identity = None;
                 self.queues.clear();
             }
@@ -250,9 +250,10 @@ impl Producer {
                 Verdict::Retry
             }
             Some(ErrorCode::OutOfOrderSequenceNumber) if self.idempotent => {
-                // Records before it, or what is known of the producer, did not survive.
+                // Records before it, or what is known of the producer, did not survive; or it is an
+                // unknown producer's first batch, refused by a full disk while the second was not.
                 let survives = cx.model.survives(place);
-                if survives {
+                if survives && !cx.model.disk_fault {
                     cx.unexpected("Produce of the next sequence", code);
                 }
                 Verdict::Renew
