@@ -256,7 +256,8 @@ pub static TABLE: &[Row] = &[
     Row::of::<list_partition_reassignments::ListPartitionReassignments>(),
     Row::of::<offset_delete::OffsetDelete>(),
     Row::of::<describe_client_quotas::DescribeClientQuotas>(),
-    Row::of::<alter_client_quotas::AlterClientQuotas>(),
+    // Hidden until quotas are enforced: who sets one must not believe that it limits anybody.
+    Row::of::<alter_client_quotas::AlterClientQuotas>().hidden(),
     Row::of::<describe_user_scram_credentials::DescribeUserScramCredentials>(),
     Row::of::<alter_user_scram_credentials::AlterUserScramCredentials>(),
     Row::of::<describe_quorum::DescribeQuorum>(),
