@@ -7,6 +7,8 @@ import traceback
 
 BROKER = sys.argv[1] if len(sys.argv) > 1 else ""
 RUN = os.environ.get("INTEGRATION_RUN", str(os.getpid()))
+# Names of scenarios that need what the broker under test does not have yet: not-yet.txt.
+NOT_YET = os.environ.get("INTEGRATION_NOT_YET", "").split(",")
 
 _scenarios = []
 
@@ -44,6 +46,9 @@ def run_scenarios():
 
 def judge(name, function):
     """Runs one scenario and prints its verdict. Returns false if it failed."""
+    if name in NOT_YET:
+        print(f"SKIP {name}: not there yet", flush=True)
+        return True
     started = time.monotonic()
     try:
         function()

@@ -86,6 +86,10 @@ public final class JavaSuite {
     }
 
     void judge(String name, Scenario scenario) {
+        if (List.of(System.getenv().getOrDefault("INTEGRATION_NOT_YET", "").split(",")).contains(name)) {
+            System.out.printf("SKIP %s: not there yet%n", name);
+            return;
+        }
         long started = System.nanoTime();
         try {
             scenario.run();

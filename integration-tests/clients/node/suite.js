@@ -134,7 +134,12 @@ const scenarios = {
 async function main() {
   let failed = 0;
   await admin.connect();
+  const notYet = (process.env.INTEGRATION_NOT_YET || '').split(',');
   for (const [name, run] of Object.entries(scenarios)) {
+    if (notYet.includes(name)) {
+      console.log(`SKIP ${name}: not there yet`);
+      continue;
+    }
     const started = Date.now();
     try {
       await run();
