@@ -13,7 +13,7 @@ use ottla_testkit::MemDisk;
 
 use crate::batches::samples;
 use crate::input::{Input, chunk};
-use crate::node_support::{Client, Node, formatted};
+use crate::node_support::{Client, DIR, Node, formatted};
 use crate::support::{codec_of, vectors};
 
 const TOPIC: &str = "t";
@@ -186,6 +186,10 @@ pub(crate) fn used_disk(clean: bool) -> MemDisk {
             client.send(&node, frame(api, version, input.chunk()));
             client.receive(&node);
         }
+        for log in ["t-0", "t-1", "__consumer_offsets-0"] {
+            let file = disk.get(format!("{DIR}/{log}/00000000000000000000.log"));
+            assert!(file.is_some_and(|file| !file.is_empty()), "the story wrote nothing to {log}");
+        }
         let killed = disk.crash_keep_all();
         node.broker.shut_down();
         drop((client, node));
@@ -236,8 +240,9 @@ fn story() -> Vec<Vec<u8>> {
     steps
 }
 
-fn produce(partition: i32, acks: i16, batch: Vec<u8>) -> ProduceRequest {
+fn produce(partition: i32, acks: i16, mut batch: Vec<u8>) -> ProduceRequest {
     use produce_request::{PartitionProduceData, TopicProduceData};
+    batch[..8].fill(0); // A producer's batches begin at 0.
     let data = PartitionProduceData {
         index: partition,
         records: Some(Records::Bytes(batch.into())),
