@@ -167,6 +167,10 @@ impl Broker {
         ] {
             self.timers.add(now.monotonic.plus_millis(after_ms), due);
         }
+        if self.leftovers.iter().any(|left| !left.clean) {
+            // What was recovered is synced: a start after the next crash need not read it again.
+            self.env().submit(Job::CheckpointRecoveryPoints);
+        }
         self.env().schedule(self.timers.next());
         Ok(())
     }
