@@ -77,6 +77,10 @@ impl Log {
         log.load_epochs(&files)?;
         if files.segments.is_empty() {
             log.create_first(options)?;
+            if options.log_start_offset > Offset::ZERO {
+                // Only the segment's name tells from now on that offsets do not begin anew.
+                log.sync_recovered(options)?;
+            }
             return Ok((log, report));
         }
         log.check_index_files(&files, &mut report)?;
@@ -88,14 +92,15 @@ impl Log {
         };
         let first = log.segments.first().map_or(Offset::ZERO, |segment| segment.base);
         log.log_start = options.log_start_offset.max(first);
-        if log.log_start > log.next_offset {
+        let below_start = log.log_start > log.next_offset;
+        if below_start {
             // Everything that is left lies below what was deleted on purpose.
             log.truncate_fully_and_start_at(log.log_start, options.now.wall)?;
         }
         log.settle_epochs();
         log.load_producers(rebuilt_from.map(|from| from.max(options.recovery_point)))?;
         log.expire_producers(options.now.wall);
-        if report.scanned_bytes > 0 || report.cut.is_some() {
+        if report.scanned_bytes > 0 || report.cut.is_some() || below_start {
             log.sync_recovered(options)?;
         }
         Ok((log, report))
