@@ -48,6 +48,8 @@ struct Batch {
     sequence: i32,
     bytes: Bytes,
     first_sent: u64,
+    /// The broker's start in which it was made.
+    incarnation: u64,
     in_flight: Option<i32>,
     tries: u32,
 }
@@ -127,6 +129,7 @@ impl Producer {
             sequence,
             bytes,
             first_sent,
+            incarnation: cx.model.incarnation,
             in_flight: None,
             tries: 0,
         });
@@ -210,7 +213,8 @@ impl Producer {
         queue.batches[position].in_flight = None;
         queue.rewind = true;
         let oldest = position == 0;
-        match self.verdict(cx, request, (place, oldest), answer.error_code) {
+        let old = queue.batches[position].incarnation != cx.model.incarnation;
+        match self.verdict(cx, request, (place, oldest, old), answer.error_code) {
             Verdict::Retry if self.idempotent => {}
             Verdict::Retry => drop(self.queues.remove(&place)),
             Verdict::Drop if !self.idempotent => drop(self.queues.remove(&place)),
@@ -226,7 +230,7 @@ impl Producer {
         &self,
         cx: &mut Cx<'_>,
         request: &Request,
-        (place, oldest): (Place, bool),
+        (place, oldest, old): (Place, bool, bool),
         code: i16,
     ) -> Verdict {
         let gone = !cx.model.is_usable(place);
@@ -253,7 +257,8 @@ impl Producer {
                 // Records before it, or what is known of the producer, did not survive; or it is an
                 // unknown producer's first batch, refused by a full disk while the second was not.
                 let survives = cx.model.survives(place);
-                if survives && !cx.model.disk_fault {
+                // After a start only the last batch of each producer may be known, as in Kafka.
+                if survives && !old && !cx.model.disk_fault {
                     cx.unexpected("Produce of the next sequence", code);
                 }
                 Verdict::Renew

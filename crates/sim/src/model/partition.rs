@@ -188,7 +188,9 @@ impl Partition {
             let deleted = self.deleted;
             return Err(format!("the log starts at {log_start}; {deleted} was acknowledged"));
         }
-        self.offset_of.retain(|_, offset| *offset < high_watermark);
+        // What the broker knew of a producer may have gone with records that were deleted: one that
+        // was not acknowledged may come again.
+        self.offset_of.retain(|_, offset| (log_start..high_watermark).contains(offset));
         drop(self.at.split_off(&high_watermark));
         check_order(audit, sent)?;
         for &(offset, id) in &audit.records {
