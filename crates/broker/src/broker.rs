@@ -1,6 +1,7 @@
 //! The broker: what every request reaches, and nothing that runs by itself.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use bytestring::ByteString;
@@ -54,6 +55,9 @@ pub struct Broker {
     /// Until they are closed.
     pub(crate) dirs: Mutex<Option<LogDirs>>,
     pub(crate) epoch: i64,
+    /// The logs that are there at start are open: from now on, publishing opens those of new
+    /// partitions.
+    pub(crate) opened: AtomicBool,
     /// The metadata quorum of this node.
     pub quorum: MetadataQuorum,
     /// The partitions that live here.

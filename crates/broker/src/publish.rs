@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytestring::ByteString;
 use ottla_metadata::{ConfigResource, Image, PartitionImage, TopicImage};
@@ -49,7 +50,7 @@ impl Broker {
             }
             if let Some(known) = self.partitions.get(topic.id, index.0) {
                 self.apply_leadership(&known, partition);
-            } else {
+            } else if self.opened.load(Ordering::Acquire) {
                 self.open_partition(image, topic, index, partition);
                 if *topic.name == *OFFSETS_TOPIC
                     && let Some(partition) = self.partitions.get(topic.id, index.0)

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use ottla_config::{BrokerConfig, keys};
@@ -116,6 +117,7 @@ impl Broker {
             leftovers,
             dirs: Mutex::new(Some(dirs)),
             epoch: -1,
+            opened: AtomicBool::new(false),
             env,
             disk,
             quorum,
@@ -151,6 +153,7 @@ impl Broker {
     /// # Errors
     /// The controller refuses.
     pub fn serve(self: &Arc<Self>) -> Result<(), StartError> {
+        self.opened.store(true, Ordering::Release);
         // Unfenced, this broker is given its leaderships; groups are read from partitions it leads.
         self.heartbeat_now(false)?;
         self.take_over_groups();
