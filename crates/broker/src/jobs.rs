@@ -160,7 +160,13 @@ impl Broker {
             }
             let again = partition.flushed(result, self.env().now());
             if partition.name.topic == crate::groups::OFFSETS_TOPIC {
-                self.groups.committed(partition.name.index.0);
+                let index = partition.name.index.0;
+                if partition.directory.offline().is_some() {
+                    // Nothing more is committed here: who waits for it is told so.
+                    self.groups.give_up(index, self.env().now());
+                } else {
+                    self.groups.committed(index);
+                }
             }
             if !again {
                 return;
