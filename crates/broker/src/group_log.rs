@@ -1,7 +1,7 @@
 //! The group coordinator's records in and out of partitions of `__consumer_offsets`.
 
 use bytes::Bytes;
-use ottla_coordinator::{GroupShard, LogRecord, Output};
+use ottla_coordinator::{GroupShard, LogRecord, Machine, Output};
 use ottla_protocol::ids::{Now, Offset, ProducerId};
 use ottla_protocol::records::{
     BatchBuilder, BatchOptions, BatchView, BuildError, EndTxnMarker, WalkLimits, batches, records,
@@ -40,7 +40,7 @@ pub(crate) enum LoadError {
 /// As [`Partition::append_own`]; a batch that cannot be built is refused like a corrupt one.
 pub(crate) fn append(
     partition: &Partition,
-    output: &Output,
+    output: &Output<GroupShard>,
     now: Now,
 ) -> Result<AppendOutcome, PartitionError> {
     let batch = build(output, now).map_err(|error| {
@@ -49,7 +49,7 @@ pub(crate) fn append(
     partition.append_own(&batch, now)
 }
 
-fn build(output: &Output, now: Now) -> Result<Vec<u8>, BuildError> {
+fn build(output: &Output<GroupShard>, now: Now) -> Result<Vec<u8>, BuildError> {
     let mut options = BatchOptions::default();
     if let Some((id, epoch)) = output.producer {
         options.transactional = true;

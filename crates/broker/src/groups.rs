@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use ottla_config::{BrokerConfig, keys};
 use ottla_coordinator::{
-    Command, CommandContext, GroupConfig, GroupShard, Output, Response, Ticket,
+    Command, CommandContext, GroupConfig, GroupShard, Machine, Output, Response, Ticket,
 };
 use ottla_protocol::ErrorCode;
 use ottla_protocol::ids::{Monotonic, Now, Offset, ProducerId};
@@ -92,7 +92,7 @@ impl Groups {
         let now = broker.env().now();
         match group_log::replay(&shard.partition, &mut machine) {
             Ok(records) => {
-                let output = machine.loaded(now);
+                let output = machine.loaded(shard.partition.leader_epoch(), now);
                 let mut active = Box::new(Active {
                     machine,
                     promises: BTreeMap::new(),
@@ -227,7 +227,12 @@ impl Active {
 
     /// Appends the output's records and replays them; returns the answers that are committed
     /// already, and whether the partition must be flushed.
-    fn carry_out(&mut self, partition: &Partition, output: Output, now: Now) -> (Answers, bool) {
+    fn carry_out(
+        &mut self,
+        partition: &Partition,
+        output: Output<GroupShard>,
+        now: Now,
+    ) -> (Answers, bool) {
         let mut output = output;
         let mut flush = false;
         if !output.records.is_empty() {

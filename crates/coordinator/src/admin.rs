@@ -8,7 +8,8 @@ use ottla_protocol::messages::describe_groups_response::{DescribedGroup, Describ
 use ottla_protocol::messages::list_groups_response::ListedGroup;
 
 use crate::classic::{ClassicGroup, GroupState};
-use crate::command::{LogRecord, Output, Response, Ticket};
+use crate::command::{Output, Response};
+use crate::machine::{LogRecord, Ticket};
 use crate::offsets::{Committed, GroupOffsets};
 use crate::records;
 use crate::shard::GroupShard;

@@ -1,9 +1,7 @@
 //! What goes into a group shard and what comes out of it.
 
-use bytes::Bytes;
 use bytestring::ByteString;
 use ottla_protocol::ErrorCode;
-use ottla_protocol::ids::{Now, ProducerEpoch, ProducerId};
 use ottla_protocol::messages::delete_groups_response::DeletableGroupResult;
 use ottla_protocol::messages::describe_groups_response::DescribedGroup;
 use ottla_protocol::messages::list_groups_response::ListedGroup;
@@ -17,10 +15,8 @@ use ottla_protocol::messages::{
 };
 
 use crate::classic::Member;
-
-/// Names a command until its completion; chosen by the caller, unique within the shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
+use crate::machine::coordinator_error;
+use crate::shard::GroupShard;
 
 /// A request about groups of this shard, already authorized.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,23 +55,6 @@ pub enum Command {
     DeleteGroups(Vec<ByteString>),
 }
 
-/// Who asks, when, and what is random about it.
-#[derive(Debug, Clone)]
-pub struct CommandContext {
-    /// The time.
-    pub now: Now,
-    /// The client id of the request header; empty if null.
-    pub client_id: ByteString,
-    /// The client's address as Kafka prints it (`/127.0.0.1`).
-    pub client_host: ByteString,
-    /// The principal, for the log.
-    pub principal: ByteString,
-    /// The version of the request.
-    pub api_version: i16,
-    /// 128 fresh random bits, for a member id.
-    pub random: u128,
-}
-
 /// The answer to a [`Command`], of the variant with the same name.
 ///
 /// Fields that a version lacks or forbids are made fit by [`Response::for_version`].
@@ -95,36 +74,14 @@ pub enum Response {
     DeleteGroups(Vec<DeletableGroupResult>),
 }
 
-/// A record for the shard's partition of `__consumer_offsets`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogRecord {
-    /// Record type and key.
-    pub key: Bytes,
-    /// Version and value; `None` deletes the key.
-    pub value: Option<Bytes>,
-}
-
-/// What a step wants done.
-///
-/// The caller, with the shard still locked: appends `records` as one batch; calls
-/// [`crate::GroupShard::replay`] for each, or [`crate::GroupShard::append_failed`] with this
-/// output. It sends `completions` when everything the shard has appended so far is below the high
-/// watermark: an output without records waits for the appends before it, because the completions
-/// may show their effect. If that takes too long the caller sends [`Response::fail`]ed ones
-/// with REQUEST_TIMED_OUT.
-#[derive(Debug, Default)]
-#[must_use = "dropping an output loses records and answers"]
-pub struct Output {
-    /// To be appended, in one batch.
-    pub records: Vec<LogRecord>,
-    /// The producer of the batch, if it belongs to a transaction.
-    pub producer: Option<(ProducerId, ProducerEpoch)>,
-    /// Answers, in the order in which they were decided.
-    pub completions: Vec<(Ticket, Response)>,
-    pub(crate) undo: Option<Undo>,
-}
+/// What a group shard wants done.
+pub(crate) type Output = crate::machine::Output<GroupShard>;
 
 /// How to put a group right whose records could not be appended.
+#[derive(Debug)]
+pub struct GroupUndo(pub(crate) Undo);
+
+/// See [`GroupUndo`].
 #[derive(Debug)]
 pub(crate) enum Undo {
     /// The group was created by this step.
@@ -139,23 +96,6 @@ pub(crate) enum Undo {
         /// The member as it was.
         old: Box<Member>,
     },
-}
-
-/// The error a client gets when the log answered `error` to an append, a commit timed out, or a
-/// shard could not be reached.
-#[must_use]
-pub fn coordinator_error(error: ErrorCode) -> ErrorCode {
-    match error {
-        ErrorCode::UnknownTopicOrPartition
-        | ErrorCode::NotEnoughReplicas
-        | ErrorCode::NotEnoughReplicasAfterAppend
-        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
-        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
-        ErrorCode::MessageTooLarge
-        | ErrorCode::RecordListTooLarge
-        | ErrorCode::InvalidFetchSize => ErrorCode::UnknownServerError,
-        other => other,
-    }
 }
 
 impl Command {
@@ -293,22 +233,6 @@ impl Response {
         }
         self
     }
-}
-
-impl Output {
-    pub(crate) fn complete(&mut self, ticket: Ticket, response: Response) {
-        self.completions.push((ticket, response));
-    }
-}
-
-/// A copy of `text` that does not keep the frame alive it was sliced from.
-pub(crate) fn detach(text: &ByteString) -> ByteString {
-    ByteString::from(&**text)
-}
-
-/// See [`detach`].
-pub(crate) fn detach_bytes(bytes: &Bytes) -> Bytes {
-    Bytes::copy_from_slice(bytes)
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ use ottla_protocol::messages::{
 };
 
 use crate::classic::{ClassicGroup, GroupState};
-use crate::command::{CommandContext, LogRecord, Output, Response, Ticket};
+use crate::command::{Output, Response};
+use crate::machine::{CommandContext, LogRecord, Ticket};
 use crate::offsets::{Committed, GroupOffsets, commit_response, txn_commit_response};
 use crate::records;
 use crate::shard::GroupShard;

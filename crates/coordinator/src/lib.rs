@@ -1,13 +1,14 @@
-//! The group coordinator: consumer groups and their offsets as a pure state machine.
+//! The coordinators of groups and their offsets as pure state machines.
 //!
-//! One [`GroupShard`] stands for one partition of `__consumer_offsets`. A command returns the
-//! records it wants appended and the answers that follow from them; what is stored changes only in
-//! [`GroupShard::replay`], so running and loading are one path. There is no clock, no I/O, no
-//! runtime, no thread and no randomness here: time and random bits are inputs, deadlines are data.
+//! A [`Machine`] stands for one partition of an internal topic: a [`GroupShard`] of
+//! `__consumer_offsets`. A command returns the records it wants appended and the answers and actions that follow from them; what is stored
+//! changes only in [`Machine::replay`], so running and loading are one path. There is no clock, no
+//! I/O, no runtime, no thread and no randomness here: time and random bits are inputs, deadlines are
+//! data.
 //!
-//! - [`CoordinatorKind`], [`partition_for`]: which shard coordinates a group.
-//! - [`Command`], [`CommandContext`], [`Output`], [`Response`]: the frame, which other group kinds
-//!   and the transaction coordinator use too.
+//! - [`CoordinatorKind`], [`partition_for`]: which partition coordinates a group or transactional id.
+//! - [`Machine`], [`CommandContext`], [`Output`]: the frame, which other group kinds can use too.
+//! - [`Command`], [`Response`]: groups.
 
 mod admin;
 mod classic;
@@ -15,6 +16,7 @@ mod command;
 mod commit;
 mod config;
 mod find;
+mod machine;
 mod offset_fetch;
 mod offsets;
 mod partitioner;
@@ -22,11 +24,10 @@ mod records;
 mod shard;
 mod timers;
 
-pub use command::{
-    Command, CommandContext, LogRecord, Output, Response, Ticket, coordinator_error,
-};
+pub use command::{Command, GroupUndo, Response};
 pub use config::GroupConfig;
 pub use find::CoordinatorKind;
+pub use machine::{CommandContext, LogRecord, Machine, Output, Ticket, coordinator_error};
 pub use offset_fetch::{offset_fetch_groups, offset_fetch_response};
 pub use partitioner::{java_string_hash, partition_for};
 pub use records::ReplayError;

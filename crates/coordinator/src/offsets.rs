@@ -16,7 +16,7 @@ use ottla_protocol::messages::{
     TxnOffsetCommitResponse,
 };
 
-use crate::command::detach;
+use crate::machine::detach;
 
 /// One committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,9 +17,11 @@ use ottla_protocol::messages::{
 };
 
 use crate::classic::{ClassicGroup, Member};
-use crate::command::LogRecord;
+use crate::find::CoordinatorKind;
+use crate::machine::LogRecord;
 use crate::offsets::Committed;
 
+const TOPIC: &str = CoordinatorKind::Group.topic();
 /// Written by Kafka 4.4.0 at metadata.version 33.
 const GROUP_METADATA_VERSION: i16 = 3;
 /// Has the topic id.
@@ -34,16 +36,20 @@ const SUBSCRIPTION_VERSION_MAX: i16 = 3;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReplayError {
     /// The key has no type.
-    #[error("the record at offset {offset} of __consumer_offsets has a key of {length} bytes")]
+    #[error("the record at offset {offset} of {topic} has a key of {length} bytes")]
     ShortKey {
+        /// Where the record is.
+        topic: &'static str,
         /// Of the record.
         offset: Offset,
         /// Of the key, in bytes.
         length: usize,
     },
     /// The key or value of a known type is malformed.
-    #[error("the record of type {kind} at offset {offset} of __consumer_offsets: {reason}")]
+    #[error("the record of type {kind} at offset {offset} of {topic}: {reason}")]
     Malformed {
+        /// Where the record is.
+        topic: &'static str,
         /// Of the record.
         offset: Offset,
         /// The type number of its key.
@@ -78,10 +84,11 @@ pub(crate) enum Entry {
 /// Reads a record.
 pub(crate) fn parse(record: &LogRecord, offset: Offset) -> Result<Entry, ReplayError> {
     let Ok(kind) = key_type(&record.key) else {
-        return Err(ReplayError::ShortKey { offset, length: record.key.len() });
+        return Err(ReplayError::ShortKey { topic: TOPIC, offset, length: record.key.len() });
     };
     let key = record.key.slice(2..);
     entry(kind, key, record.value.as_ref()).map_err(|reason| ReplayError::Malformed {
+        topic: TOPIC,
         offset,
         kind,
         reason: reason.to_string(),

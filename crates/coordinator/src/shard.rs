@@ -1,10 +1,11 @@
 //! One partition of `__consumer_offsets` and the groups it stores.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 
 use bytestring::ByteString;
 use ottla_protocol::ErrorCode;
-use ottla_protocol::ids::{Monotonic, Now, Offset, ProducerId, Timestamp};
+use ottla_protocol::ids::{LeaderEpoch, Monotonic, Now, Offset, ProducerId, Timestamp};
 use ottla_protocol::messages::leave_group_request::MemberIdentity;
 use ottla_protocol::messages::{
     GroupMetadataValue, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, LeaveGroupRequest,
@@ -12,11 +13,11 @@ use ottla_protocol::messages::{
 };
 
 use crate::classic::{ClassicGroup, GroupState, Join, Member, Step, join_error, left};
-use crate::command::{
-    Command, CommandContext, LogRecord, Output, Response, Ticket, Undo, coordinator_error, detach,
-    detach_bytes,
-};
+use crate::command::{Command, GroupUndo, Output, Response, Undo};
 use crate::config::GroupConfig;
+use crate::machine::{
+    CommandContext, LogRecord, Machine, Ticket, coordinator_error, detach, detach_bytes,
+};
 use crate::offsets::{Committed, Offsets, PartitionOf};
 use crate::records::{self, Entry, ReplayError};
 use crate::timers::{Timer, Timers};
@@ -28,9 +29,7 @@ const LEAVE_BATCH_FROM: i16 = 3;
 
 /// The groups of one partition of `__consumer_offsets`, as their coordinator.
 ///
-/// [`GroupShard::new`], [`GroupShard::replay`] of the whole partition, [`GroupShard::loaded`];
-/// then [`GroupShard::handle`] and [`GroupShard::tick`] until [`GroupShard::unload`].
-/// See [`Output`] for what the caller owes.
+/// See [`Machine`].
 #[derive(Debug)]
 pub struct GroupShard {
     pub(crate) config: GroupConfig,
@@ -45,10 +44,14 @@ pub struct GroupShard {
     live: bool,
 }
 
-impl GroupShard {
-    /// A shard that has read nothing of its log.
-    #[must_use]
-    pub fn new(config: GroupConfig) -> Self {
+impl Machine for GroupShard {
+    type Config = GroupConfig;
+    type Command = Command;
+    type Response = Response;
+    type Action = Infallible;
+    type Undo = GroupUndo;
+
+    fn new(config: GroupConfig) -> Self {
         Self {
             config,
             groups: BTreeMap::new(),
@@ -61,14 +64,11 @@ impl GroupShard {
         }
     }
 
-    /// Replaces the configuration; deadlines that are set stay.
-    pub fn set_config(&mut self, config: GroupConfig) {
+    fn set_config(&mut self, config: GroupConfig) {
         self.config = config;
     }
 
-    /// Handles a command. Its completion is in this output or, for JoinGroup and SyncGroup, perhaps
-    /// in a later one; there is exactly one.
-    pub fn handle(&mut self, ticket: Ticket, command: Command, ctx: &CommandContext) -> Output {
+    fn handle(&mut self, ticket: Ticket, command: Command, ctx: &CommandContext) -> Output {
         let mut out = Output::default();
         match command {
             Command::JoinGroup(request) => self.join(ticket, &request, ctx, &mut out),
@@ -103,9 +103,7 @@ impl GroupShard {
         out
     }
 
-    /// Does what is due. Call again while [`GroupShard::next_deadline`] is not after `now`: one
-    /// call makes at most one batch of records.
-    pub fn tick(&mut self, now: Now) -> Output {
+    fn tick(&mut self, now: Now) -> Output {
         let mut out = Output::default();
         while out.records.is_empty()
             && let Some(timer) = self.timers.pop_due(now.monotonic)
@@ -131,18 +129,11 @@ impl GroupShard {
         out
     }
 
-    /// When [`GroupShard::tick`] has something to do next.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Monotonic> {
+    fn next_deadline(&self) -> Option<Monotonic> {
         self.timers.next()
     }
 
-    /// Applies a record that is in the log at `offset`: one of our own after its append, or any
-    /// while loading. `producer` is the batch's producer id if the batch is transactional.
-    ///
-    /// # Errors
-    /// A record of a type this crate knows is malformed. Unknown types are no error.
-    pub fn replay(
+    fn replay(
         &mut self,
         record: &LogRecord,
         offset: Offset,
@@ -174,15 +165,13 @@ impl GroupShard {
         Ok(())
     }
 
-    /// Applies the control batch that ends the transaction of `producer`.
-    pub fn replay_end_marker(&mut self, producer: ProducerId, commit: bool) {
+    fn replay_end_marker(&mut self, producer: ProducerId, commit: bool) {
         for group in self.offsets.end_transaction(producer, commit) {
             self.ensure_group(&group);
         }
     }
 
-    /// The whole log has been replayed: members get a fresh session timeout.
-    pub fn loaded(&mut self, now: Now) -> Output {
+    fn loaded(&mut self, _epoch: LeaderEpoch, now: Now) -> Output {
         self.live = true;
         let mut out = Output::default();
         let ids: Vec<ByteString> = self.groups.keys().cloned().collect();
@@ -202,14 +191,11 @@ impl GroupShard {
         out
     }
 
-    /// The records of `output` could not be appended: its answers say so, and what they were to
-    /// store is undone. The returned output has no records of its own unless a rebalance that
-    /// follows ends at once.
-    pub fn append_failed(&mut self, output: Output, error: ErrorCode, now: Now) -> Output {
+    fn append_failed(&mut self, output: Output, error: ErrorCode, now: Now) -> Output {
         let mut out = Output { completions: output.completions, ..Output::default() };
         out.completions.iter_mut().for_each(|(_, response)| response.fail(error));
         let code = coordinator_error(error);
-        match output.undo {
+        match output.undo.map(|GroupUndo(undo)| undo) {
             None => {}
             Some(Undo::NewGroup(id)) => {
                 self.with_group(&id, now, &mut out, |group, step| abandon(group, step, code));
@@ -230,8 +216,7 @@ impl GroupShard {
         out
     }
 
-    /// This broker no longer coordinates the shard: all that wait are told, and nothing is left.
-    pub fn unload(&mut self, now: Now) -> Output {
+    fn unload(&mut self, now: Now) -> Output {
         let mut out = Output::default();
         let ids: Vec<ByteString> = self.groups.keys().cloned().collect();
         for id in ids {
@@ -243,6 +228,16 @@ impl GroupShard {
         out
     }
 
+    fn refuse(command: &Command, error: ErrorCode) -> Response {
+        command.refuse(error)
+    }
+
+    fn fail(response: &mut Response, error: ErrorCode) {
+        response.fail(error);
+    }
+}
+
+impl GroupShard {
     /// How many groups there are, by the name of their state, for metrics.
     #[must_use]
     pub fn groups_by_state(&self) -> BTreeMap<&'static str, usize> {
@@ -291,7 +286,7 @@ impl GroupShard {
         });
         if let Some((id, record)) = new_group.flatten() {
             out.records.push(record);
-            out.undo = Some(Undo::NewGroup(id));
+            out.undo = Some(GroupUndo(Undo::NewGroup(id)));
         }
     }
 

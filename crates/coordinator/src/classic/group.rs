@@ -10,7 +10,7 @@ use ottla_protocol::messages::JoinGroupRequest;
 use ottla_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use ottla_protocol::messages::join_group_response::JoinGroupResponseMember;
 
-use crate::command::{CommandContext, Ticket, detach, detach_bytes};
+use crate::machine::{CommandContext, Ticket, detach, detach_bytes};
 
 /// The protocol type of groups whose members are consumers; only their metadata is understood.
 pub(crate) const CONSUMER: &str = "consumer";

@@ -6,7 +6,8 @@ use ottla_protocol::messages::JoinGroupRequest;
 
 use super::group::{ClassicGroup, GroupState, Member, own_protocols, rebalance_timeout};
 use super::rebalance::{NEW_MEMBER_TIMEOUT_MS, Step};
-use crate::command::{CommandContext, Ticket, Undo};
+use crate::command::{GroupUndo, Undo};
+use crate::machine::{CommandContext, Ticket};
 use crate::records;
 
 /// From this version on a new dynamic member is first given an id to come back with (KIP-394).
@@ -81,7 +82,7 @@ impl ClassicGroup {
         let id = &request.member_id;
         let instance = request.group_instance_id.as_ref();
         if instance.is_none() && self.pending_joins.contains(id) {
-            return self.add_and_rebalance(step, join, crate::command::detach(id));
+            return self.add_and_rebalance(step, join, crate::machine::detach(id));
         }
         if let Err(error) = self.check_member(id, instance) {
             return step.refuse_join(ticket, error, id);
@@ -174,12 +175,12 @@ impl ClassicGroup {
             response.leader = old_leader.unwrap_or_default();
         }
         step.out.records.push(records::group_metadata(self, |member| member.assignment.clone()));
-        step.out.undo = Some(Undo::StaticMember {
+        step.out.undo = Some(GroupUndo(Undo::StaticMember {
             group: self.id.clone(),
             old_id: old_id.clone(),
             new_id,
             old: Box::new(old),
-        });
+        }));
         step.answer_join(ticket, response);
     }
 

@@ -6,8 +6,9 @@ use ottla_protocol::ids::Now;
 use ottla_protocol::messages::{JoinGroupResponse, SyncGroupResponse};
 
 use super::group::{ClassicGroup, GroupState};
-use crate::command::{Output, Response, Ticket};
+use crate::command::{Output, Response};
 use crate::config::GroupConfig;
+use crate::machine::Ticket;
 use crate::records;
 use crate::timers::{Timer, Timers};
 

@@ -11,7 +11,8 @@ use ottla_protocol::messages::{HeartbeatRequest, SyncGroupRequest, SyncGroupResp
 
 use super::group::{ClassicGroup, GroupState};
 use super::rebalance::Step;
-use crate::command::{Response, Ticket, Undo, detach_bytes};
+use crate::command::{GroupUndo, Response, Undo};
+use crate::machine::{Ticket, detach_bytes};
 use crate::records;
 use crate::timers::Timer;
 
@@ -99,7 +100,7 @@ impl ClassicGroup {
             }
         }
         step.out.records.push(records::group_metadata(self, |member| member.assignment.clone()));
-        step.out.undo = Some(Undo::Assignment(self.id.clone()));
+        step.out.undo = Some(GroupUndo(Undo::Assignment(self.id.clone())));
     }
 
     /// The record of `generation` with its assignments is in the log.

@@ -1,6 +1,6 @@
 //! The records' bytes, and that they carry everything that has to survive.
 
-use ottla_coordinator::{Command, GroupConfig, GroupShard, LogRecord, Response};
+use ottla_coordinator::{Command, GroupConfig, GroupShard, LogRecord, Machine, Response};
 use ottla_protocol::ids::{Offset, ProducerId};
 use ottla_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use ottla_protocol::messages::offset_commit_request::{

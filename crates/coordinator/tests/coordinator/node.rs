@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use ottla_coordinator::{
-    Command, CommandContext, GroupConfig, GroupShard, LogRecord, Output, Response, Ticket,
+    Command, CommandContext, GroupConfig, GroupShard, LogRecord, Machine, Output, Response, Ticket,
 };
 use ottla_protocol::ErrorCode;
-use ottla_protocol::ids::{Monotonic, Now, Offset, ProducerId, Timestamp};
+use ottla_protocol::ids::{LeaderEpoch, Monotonic, Now, Offset, ProducerId, Timestamp};
 
 /// A shard and its log. Everything appended is committed at once, unless `lags`.
 pub(crate) struct Node {
@@ -32,6 +32,9 @@ pub(crate) enum Entry {
     Marker(ProducerId, bool),
 }
 
+/// The leader epoch of the partition.
+const EPOCH: LeaderEpoch = LeaderEpoch(3);
+
 /// The start of the wall clock.
 pub(crate) const WALL: i64 = 1_700_000_000_000;
 
@@ -39,7 +42,7 @@ impl Node {
     pub(crate) fn new(config: GroupConfig) -> Self {
         let now = Now { monotonic: Monotonic(0), wall: Timestamp(WALL) };
         let mut shard = GroupShard::new(config.clone());
-        let out = shard.loaded(now);
+        let out = shard.loaded(EPOCH, now);
         assert!(out.completions.is_empty() && out.records.is_empty());
         Self {
             shard,
@@ -108,7 +111,7 @@ impl Node {
         for (offset, entry) in self.log.iter().enumerate() {
             replay(&mut self.shard, entry, offset);
         }
-        let out = self.shard.loaded(self.now);
+        let out = self.shard.loaded(EPOCH, self.now);
         done.extend(self.settle(out));
         done
     }
@@ -123,7 +126,7 @@ impl Node {
         self.open.contains(&ticket)
     }
 
-    fn settle(&mut self, mut out: Output) -> Vec<(Ticket, Response)> {
+    fn settle(&mut self, mut out: Output<GroupShard>) -> Vec<(Ticket, Response)> {
         while !out.records.is_empty() && !self.failures.is_empty() {
             let error = self.failures.remove(0);
             out = self.shard.append_failed(out, error, self.now);

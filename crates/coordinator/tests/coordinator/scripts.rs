@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla_coordinator::{Command, GroupConfig, Response, Ticket};
+use ottla_coordinator::{Command, GroupConfig, Machine, Response, Ticket};
 use ottla_protocol::ids::ProducerId;
 use ottla_protocol::log_record::{ConsumerOffsetsKey, ConsumerOffsetsValue, key_type};
 use ottla_protocol::messages::describe_groups_response::DescribedGroup;
