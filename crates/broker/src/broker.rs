@@ -242,6 +242,10 @@ impl Broker {
                 let interval = config.get(keys::LOG_RETENTION_CHECK_INTERVAL_MS);
                 (Due::Retention, interval, Job::Retention)
             }
+            Due::ExpireProducers => {
+                let interval = config.get(keys::PRODUCER_ID_EXPIRATION_CHECK_INTERVAL_MS);
+                (Due::ExpireProducers, i64::from(interval), Job::ExpireProducers)
+            }
             Due::HighWatermarks => {
                 let interval = config.get(keys::REPLICA_HIGH_WATERMARK_CHECKPOINT_INTERVAL_MS);
                 (Due::HighWatermarks, interval, Job::CheckpointHighWatermarks)

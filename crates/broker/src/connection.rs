@@ -98,7 +98,7 @@ impl Connection {
         self.closing.is_none()
             && self.held.is_none()
             && self.in_flight.len() < IN_FLIGHT_MAX
-            && self.in_flight.iter().all(|r| !r.is_parked() || r.request.row.pipelined)
+            && self.in_flight.iter().all(InFlight::may_be_passed)
     }
 
     /// Takes one complete request frame, without its 4-byte size.
@@ -132,11 +132,15 @@ impl Connection {
 
     /// The next response to write, in order of the requests.
     pub fn take_response(&mut self) -> Option<Response> {
-        let first = self.in_flight.pop_front_if(|request| !request.is_parked())?;
-        match first.state {
-            State::Ready(response) => Some(response),
-            State::Parked(_) => None,
+        while let Some(first) = self.in_flight.pop_front_if(|request| !request.is_parked()) {
+            // A request that nothing is answered to may have waited all the same.
+            if let State::Ready(response) = first.state
+                && !response.parts.is_empty()
+            {
+                return Some(response);
+            }
         }
+        None
     }
 
     /// When [`Connection::poll`] must be called at the latest, [`Monotonic::NEVER`] if only a wake
@@ -157,10 +161,8 @@ impl Connection {
     }
 
     fn may_start(&self, routed: &Routed) -> bool {
-        let waiting = self.in_flight.iter().filter(|r| r.is_parked());
-        let mut waiting = waiting.peekable();
-        waiting.peek().is_none()
-            || (routed.request.row.pipelined && waiting.all(|r| r.request.row.pipelined))
+        let pipelined = routed.request.row.pipelined;
+        self.in_flight.iter().all(|r| !r.is_parked() || (pipelined && r.may_be_passed()))
     }
 
     fn start(&mut self, routed: Routed, now: Now) {
@@ -212,6 +214,14 @@ impl InFlight {
         matches!(self.state, State::Parked(_))
     }
 
+    /// Whether a request of a pipelined API may start behind this one.
+    fn may_be_passed(&self) -> bool {
+        match &self.state {
+            State::Parked(parked) => self.request.row.pipelined && !parked.wait.holds_others(),
+            State::Ready(_) => true,
+        }
+    }
+
     fn poll(
         &mut self,
         broker: &Broker,
@@ -243,7 +253,10 @@ impl InFlight {
         }
         let context = Context::new(broker, info, &self.request, now, &parked.waiter);
         match parked.wait.poll(&context, parked.deadline <= now.monotonic) {
-            Ok(None) => Ok(()),
+            Ok(None) => {
+                parked.deadline = parked.wait.deadline();
+                Ok(())
+            }
             Ok(Some(response)) => {
                 self.state = State::Ready(response);
                 Ok(())

@@ -46,7 +46,7 @@ pub(crate) fn append(
     let batch = build(output, now).map_err(|error| {
         PartitionError::Append(ottla_storage::AppendError::Corrupt(error.to_string()))
     })?;
-    partition.append_own(&batch, now)
+    partition.append_own(&batch, None, now)
 }
 
 fn build(output: &Output<GroupShard>, now: Now) -> Result<Vec<u8>, BuildError> {

@@ -36,6 +36,8 @@ pub enum Job {
     LoadGroups(i32),
     /// Applies retention to every partition.
     Retention,
+    /// Forgets idle producers of every partition.
+    ExpireProducers,
     /// Flushes the partitions whose `flush.ms` passed.
     FlushAged,
     /// Writes high watermarks.
@@ -59,6 +61,7 @@ impl Job {
             Self::FlushMetadata | Self::SnapshotMetadata | Self::OpenPartitions => Lane::Metadata,
             Self::Flush(_) | Self::LoadGroups(_) | Self::FlushAged => Lane::Data,
             Self::Retention
+            | Self::ExpireProducers
             | Self::CheckpointHighWatermarks
             | Self::CheckpointRecoveryPoints
             | Self::Clean
@@ -77,6 +80,7 @@ impl std::fmt::Debug for Job {
             Self::Flush(partition) => write!(f, "flush {}", partition.name),
             Self::LoadGroups(index) => write!(f, "load groups {index}"),
             Self::Retention => f.write_str("retention"),
+            Self::ExpireProducers => f.write_str("expire producers"),
             Self::FlushAged => f.write_str("flush aged"),
             Self::CheckpointHighWatermarks => f.write_str("checkpoint high watermarks"),
             Self::CheckpointRecoveryPoints => f.write_str("checkpoint recovery points"),
@@ -93,6 +97,8 @@ pub enum Due {
     Job(Job),
     /// Retention, and the next one.
     Retention,
+    /// A look for idle producers, and the next one.
+    ExpireProducers,
     /// High watermark checkpoints, and the next ones.
     HighWatermarks,
     /// Recovery point checkpoints, and the next ones.
@@ -129,6 +135,11 @@ impl Broker {
             Job::Flush(partition) => self.flush(&partition),
             Job::LoadGroups(index) => self.groups.load(index, self),
             Job::Retention => self.run_retention(),
+            Job::ExpireProducers => {
+                for partition in self.partitions.all() {
+                    partition.expire_producers(self.env().now());
+                }
+            }
             Job::FlushAged => self.flush_aged(),
             Job::CheckpointHighWatermarks => self.checkpoint_high_watermarks(),
             Job::CheckpointRecoveryPoints => self.checkpoint_recovery_points(),

@@ -15,7 +15,7 @@ use ottla_protocol::ids::{LeaderEpoch, Now, Offset, PartitionIndex};
 use ottla_protocol::records::{Compression, TimestampType};
 use ottla_storage::{
     AbortedTxn, AppendError, Appended, FlushWork, Flushed, Log, LogConfig, LogSlice, ProduceRules,
-    ReadError, StorageError, ValidatedBatch,
+    ReadError, StorageError, TxnMarker, Unverified, ValidatedBatch, VerificationGuard,
 };
 use parking_lot::Mutex;
 
@@ -257,24 +257,60 @@ impl Partition {
         Self { name, directory, config: ArcSwap::new(config), state: Mutex::new(state) }
     }
 
-    /// Appends a validated batch as leader.
+    /// Appends a validated batch as leader. The first batch of a transaction needs the guard that
+    /// [`Partition::begin_verification`] gave before its coordinator was asked.
     ///
     /// # Errors
     /// Not leader, directory offline, or the log refuses ([`AppendError`]). The log is unchanged.
     pub fn append(
         &self,
         batch: &ValidatedBatch<'_>,
+        guard: Option<VerificationGuard>,
         now: Now,
     ) -> Result<AppendOutcome, PartitionError> {
-        self.append_with(now, |log, epoch| log.append_as_leader(batch, epoch, now))
+        self.append_with(now, |log, epoch| log.append_as_leader(batch, guard, epoch, now))
     }
 
-    /// Appends a batch that this broker made itself: a coordinator's records, a marker.
+    /// Appends a batch that this broker made itself: a coordinator's records. Those that belong to a
+    /// client's transaction need a guard.
     ///
     /// # Errors
     /// As [`Partition::append`].
-    pub fn append_own(&self, batch: &[u8], now: Now) -> Result<AppendOutcome, PartitionError> {
-        self.append_with(now, |log, epoch| log.append_control(batch, epoch, now))
+    pub fn append_own(
+        &self,
+        batch: &[u8],
+        guard: Option<VerificationGuard>,
+        now: Now,
+    ) -> Result<AppendOutcome, PartitionError> {
+        self.append_with(now, |log, epoch| log.append_own(batch, guard, epoch, now))
+    }
+
+    /// Appends the marker that ends a transaction; see [`Log::append_marker`].
+    ///
+    /// # Errors
+    /// As [`Partition::append`].
+    pub fn append_marker(
+        &self,
+        marker: &TxnMarker,
+        bumped: bool,
+        now: Now,
+    ) -> Result<AppendOutcome, PartitionError> {
+        self.append_with(now, |log, epoch| log.append_marker(marker, bumped, epoch, now))
+    }
+
+    /// Says what the first batch of a transaction needs; `None` if no guard is needed.
+    ///
+    /// # Errors
+    /// Not leader, directory offline.
+    pub fn begin_verification(
+        &self,
+        batch: &Unverified,
+        now: Now,
+    ) -> Result<Option<VerificationGuard>, PartitionError> {
+        self.check_online()?;
+        let mut state = self.state.lock();
+        state.check_leader(None)?;
+        Ok(state.log.begin_verification(batch, now.wall))
     }
 
     fn append_with(
@@ -331,9 +367,9 @@ impl Partition {
             .map_err(|error| self.read_failed(error))?;
         let slice = (slice.len > 0).then_some(slice);
         let aborted = match (read.isolation, &slice) {
-            (Isolation::Committed, Some(_)) => state
+            (Isolation::Committed, Some(slice)) => state
                 .log
-                .aborted_transactions(read.offset, upper_bound)
+                .aborted_in(slice, upper_bound)
                 .map_err(|error| self.storage_failed(&error))?,
             _ => Vec::new(),
         };
@@ -385,6 +421,11 @@ impl Partition {
         };
         wakes.deliver();
         result.map_err(|error| self.storage_failed(&error))
+    }
+
+    /// Forgets the producers of the log that have been idle for too long.
+    pub fn expire_producers(&self, now: Now) {
+        self.state.lock().log.expire_producers(now.wall);
     }
 
     /// Replaces segments of the log by compacted ones, under the lock. Nothing changes for readers.

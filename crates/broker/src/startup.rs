@@ -162,6 +162,10 @@ impl Broker {
         let initial = config.get(keys::LOG_INITIAL_TASK_DELAY_MS);
         for (due, after_ms) in [
             (Due::Retention, initial),
+            (
+                Due::ExpireProducers,
+                i64::from(config.get(keys::PRODUCER_ID_EXPIRATION_CHECK_INTERVAL_MS)),
+            ),
             (Due::HighWatermarks, initial),
             (Due::RecoveryPoints, initial),
             (Due::FlushAged, FLUSH_CHECK_MS),

@@ -1,7 +1,7 @@
 //! A topic's configuration as its logs and its produce requests need it.
 
 use bytestring::ByteString;
-use ottla_config::{BrokerConfig, Settings, TopicConfig};
+use ottla_config::{BrokerConfig, Settings, TopicConfig, keys};
 use ottla_metadata::{ConfigResource, Image};
 use ottla_protocol::messages::create_topics_request::CreatableTopicConfig;
 use ottla_storage::LogConfig;
@@ -49,7 +49,8 @@ pub fn log_config(topic: &TopicConfig, broker: &BrokerConfig, jitter: u64) -> Lo
         flush_ms: topic.flush_ms,
         file_delete_delay_ms: topic.file_delete_delay_ms,
         preallocate: topic.preallocate,
-        producer_expiry_ms: i64::from(broker.get(ottla_config::keys::PRODUCER_ID_EXPIRATION_MS)),
+        producer_expiry_ms: i64::from(broker.get(keys::PRODUCER_ID_EXPIRATION_MS)),
+        verify_transactions: broker.get(keys::TRANSACTION_PARTITION_VERIFICATION_ENABLE),
         ..LogConfig::default()
     }
 }

@@ -252,7 +252,7 @@ fn a_slice_that_is_intact_after_its_read_holds_what_was_there() {
                     format!("{} {}", generation.load(Ordering::SeqCst), log.log_end_offset());
                 let batch = batch(&value);
                 let valid = validate(&batch, &ProduceRules::default(), NOW).unwrap();
-                log.append_as_leader(&valid, LeaderEpoch(0), NOW).unwrap();
+                log.append_as_leader(&valid, None, LeaderEpoch(0), NOW).unwrap();
             }
             pause(&mut rng);
         }

@@ -10,8 +10,8 @@ use ottla_protocol::records::{
 use crate::error::{AppendError, Context, StorageError};
 use crate::home::ext;
 use crate::log::{Active, Log};
-use crate::marker::marker_of;
-use crate::producers::{CompletedTxn, Sequenced, TxnEnd};
+use crate::marker::build_marker;
+use crate::producers::{CompletedTxn, Sequenced, TxnEnd, TxnMarker, Unverified, VerificationGuard};
 use crate::scan::Entry;
 use crate::segment::{Indexing, Segment};
 use crate::txn_index::{self, AbortedTxn};
@@ -35,21 +35,43 @@ pub struct Appended {
 }
 
 impl Log {
+    /// Says what the first batch of a transaction needs to be appended, if the log is told to verify:
+    /// the caller asks the transaction's coordinator and comes back with the guard. `None`: no guard
+    /// is needed.
+    pub fn begin_verification(
+        &mut self,
+        batch: &Unverified,
+        wall: Timestamp,
+    ) -> Option<VerificationGuard> {
+        let config = &self.config;
+        if !config.verify_transactions {
+            return None;
+        }
+        self.producers.verify(batch, wall, config.producers_max)
+    }
+
+    fn is_verified(&self, header: &BatchHeader, guard: Option<VerificationGuard>) -> bool {
+        !self.config.verify_transactions || self.producers.is_verified(header.producer_id, guard)
+    }
+
     /// Appends a client's batch: idempotence and transaction rules are checked, then offsets and
-    /// leader epoch are written into its header. One vectored write, no copy.
+    /// leader epoch are written into its header. One vectored write, no copy. The first batch of a
+    /// transaction needs the guard of [`Log::begin_verification`].
     ///
     /// # Errors
     /// See [`AppendError`]; nothing changes then.
     pub fn append_as_leader(
         &mut self,
         batch: &ValidatedBatch<'_>,
+        guard: Option<VerificationGuard>,
         leader_epoch: LeaderEpoch,
         now: Now,
     ) -> Result<Appended, AppendError> {
         self.check_online()?;
         let header = batch.header();
         if header.has_producer_id()
-            && let Sequenced::Duplicate(first) = self.producers.check(header)?
+            && let Sequenced::Duplicate(first) =
+                self.producers.check(header, self.is_verified(header, guard))?
         {
             return Ok(Appended {
                 base_offset: first.first_offset(),
@@ -63,22 +85,44 @@ impl Log {
         self.append_placed(batch.header_bytes(), batch.payload(), leader_epoch, now)
     }
 
-    /// Appends one batch that the leader made itself: a transaction marker, a leader change, the
-    /// records of a coordinator or of the controller. Its base offset and leader epoch are set here.
+    /// Appends one batch that the leader made itself: a leader change, the records of a coordinator
+    /// or of the controller. Its base offset and leader epoch are set here. Records that belong to a
+    /// client's transaction need a guard as [`Log::append_as_leader`] does.
     ///
     /// # Errors
     /// See [`AppendError`]; nothing changes then.
-    pub fn append_control(
+    pub fn append_own(
         &mut self,
         batch: &[u8],
+        guard: Option<VerificationGuard>,
         leader_epoch: LeaderEpoch,
         now: Now,
     ) -> Result<Appended, AppendError> {
         self.check_online()?;
         let view = BatchView::parse(batch).map_err(|e| AppendError::Corrupt(e.to_string()))?;
-        if let Some(marker) = marker_of(&view) {
-            self.producers.check_marker(&marker)?;
+        let header = view.header();
+        if header.has_producer_id() {
+            self.producers.check_own(header, self.is_verified(header, guard))?;
         }
+        self.append_placed(view.header_bytes(), view.records_payload(), leader_epoch, now)
+    }
+
+    /// Appends the marker that ends a transaction. `bumped`: under transaction.version 2 its epoch is
+    /// above the one that the transaction was written with (KIP-890).
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing changes then.
+    pub fn append_marker(
+        &mut self,
+        marker: &TxnMarker,
+        bumped: bool,
+        leader_epoch: LeaderEpoch,
+        now: Now,
+    ) -> Result<Appended, AppendError> {
+        self.check_online()?;
+        self.producers.check_marker(marker, bumped)?;
+        let batch = build_marker(marker).map_err(|e| AppendError::Corrupt(e.to_string()))?;
+        let view = BatchView::parse(&batch).map_err(|e| AppendError::Corrupt(e.to_string()))?;
         self.append_placed(view.header_bytes(), view.records_payload(), leader_epoch, now)
     }
 

@@ -39,6 +39,10 @@ pub struct LogConfig {
     pub producers_max: u32,
     /// `producer.id.expiration.ms`: idle time after which a producer is forgotten.
     pub producer_expiry_ms: i64,
+    /// `transaction.partition.verification.enable`: the first batch of a transaction is refused
+    /// unless it was verified with the transaction's coordinator (KIP-890). Off allows hanging
+    /// transactions; off here, because a log alone has no coordinator to ask.
+    pub verify_transactions: bool,
 }
 
 impl Default for LogConfig {
@@ -60,6 +64,7 @@ impl Default for LogConfig {
             preallocate: false,
             producers_max: 50_000,
             producer_expiry_ms: 86_400_000,
+            verify_transactions: false,
         }
     }
 }

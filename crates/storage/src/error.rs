@@ -105,6 +105,25 @@ pub enum ProducerStateError {
         /// First offset of the open transaction.
         first_offset: Offset,
     },
+    /// The first batch of a transaction that was not verified with its coordinator (KIP-890).
+    #[error(
+        "the batch of producer {producer_id} is not part of a transaction that is open or was verified"
+    )]
+    NotVerified {
+        /// The producer.
+        producer_id: ProducerId,
+    },
+    /// A marker of transaction.version 2 has the epoch with which its transaction was written: it
+    /// belongs to an earlier one (KIP-890).
+    #[error(
+        "marker for producer {producer_id} has epoch {epoch}, and so has the open transaction: it must be later"
+    )]
+    MarkerNotBumped {
+        /// The producer.
+        producer_id: ProducerId,
+        /// Epoch of both.
+        epoch: ProducerEpoch,
+    },
     /// A marker of an older transaction coordinator.
     #[error(
         "marker for producer {producer_id} has coordinator epoch {got}, but {current} has written already"
@@ -161,12 +180,13 @@ impl AppendError {
             Self::Producer(ProducerStateError::OutOfOrderSequence { .. }) => {
                 ErrorCode::OutOfOrderSequenceNumber
             }
-            Self::Producer(ProducerStateError::InvalidProducerEpoch { .. }) => {
-                ErrorCode::InvalidProducerEpoch
-            }
-            Self::Producer(ProducerStateError::InvalidTxnState { .. }) => {
-                ErrorCode::InvalidTxnState
-            }
+            Self::Producer(
+                ProducerStateError::InvalidProducerEpoch { .. }
+                | ProducerStateError::MarkerNotBumped { .. },
+            ) => ErrorCode::InvalidProducerEpoch,
+            Self::Producer(
+                ProducerStateError::InvalidTxnState { .. } | ProducerStateError::NotVerified { .. },
+            ) => ErrorCode::InvalidTxnState,
             Self::Producer(ProducerStateError::CoordinatorFenced { .. }) => {
                 ErrorCode::TransactionCoordinatorFenced
             }

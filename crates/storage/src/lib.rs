@@ -39,7 +39,9 @@ pub use epochs::{EpochCache, EpochEntry};
 pub use error::{AppendError, ProducerStateError, ReadError, StorageError};
 pub use flush::{FlushWork, Flushed};
 pub use log::Log;
-pub use producers::{CompletedTxn, ProducerBatch, ProducerState, TxnEnd, TxnMarker};
+pub use producers::{
+    CompletedTxn, ProducerBatch, ProducerState, TxnEnd, TxnMarker, Unverified, VerificationGuard,
+};
 pub use read::LogSlice;
 pub use recovery::{Cut, RecoveryReport};
 pub use search::FoundTimestamp;

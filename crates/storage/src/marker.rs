@@ -1,8 +1,20 @@
 //! End-of-transaction markers inside control batches.
 
-use ottla_protocol::records::{BatchHeader, BatchView, EndTxnMarker};
+use ottla_protocol::records::{BatchHeader, BatchOptions, BatchView, BuildError, EndTxnMarker};
 
 use crate::producers::{TxnEnd, TxnMarker};
+
+/// The batch of a marker; its place is not known yet.
+pub(crate) fn build_marker(marker: &TxnMarker) -> Result<Vec<u8>, BuildError> {
+    let options = BatchOptions {
+        producer_id: marker.producer_id,
+        producer_epoch: marker.epoch,
+        ..BatchOptions::default()
+    };
+    let committed = marker.end == TxnEnd::Commit;
+    EndTxnMarker { committed, coordinator_epoch: marker.coordinator_epoch }
+        .build(options, marker.timestamp)
+}
 
 /// The marker in a batch, if it is one.
 pub(crate) fn marker_of(batch: &BatchView<'_>) -> Option<TxnMarker> {

@@ -1,5 +1,5 @@
 //! What a log knows about the producers that wrote to it: idempotence and open transactions
-//! (KIP-98), and the `.snapshot` files that keep it.
+//! (KIP-98), which transactions are being verified (KIP-890), and the `.snapshot` files that keep it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -158,6 +158,37 @@ pub struct CompletedTxn {
     pub end: TxnEnd,
 }
 
+/// Allows the first batch of a transaction into a log: between the making of the guard and the append
+/// the transaction was verified with its coordinator, and no marker ended it meanwhile (KIP-890). Good
+/// for one append to the log that gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerificationGuard(u64);
+
+/// The batch whose transaction is to be verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unverified {
+    /// Its producer.
+    pub producer_id: ProducerId,
+    /// Its producer's epoch.
+    pub epoch: ProducerEpoch,
+    /// Its first sequence number.
+    pub first_sequence: i32,
+    /// The client speaks transaction.version 2: a producer that the log does not know begins with
+    /// sequence number 0, and the verification adds the partition to the transaction.
+    pub implicit: bool,
+}
+
+/// A verification under way.
+#[derive(Debug)]
+struct Verification {
+    guard: VerificationGuard,
+    since: Timestamp,
+    epoch: ProducerEpoch,
+    /// The lowest that was sent: batches in flight must not overtake each other while it is verified.
+    first_sequence: i32,
+    implicit: bool,
+}
+
 /// What [`Producers::check`] says about a batch that may be answered without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sequenced {
@@ -175,26 +206,35 @@ pub(crate) struct Producers {
     open: BTreeSet<(Offset, ProducerId)>,
     /// Ended transactions whose marker is not below the high watermark, by first offset.
     unreplicated: BTreeMap<Offset, Offset>,
+    /// Transactions that are being verified. Not in snapshots: who verifies asks again.
+    verifying: BTreeMap<ProducerId, Verification>,
+    next_guard: u64,
 }
 
 impl Producers {
-    /// Whether a client's batch may be appended.
+    /// Whether a client's batch may be appended. `verified` is false if the batch needs a guard and
+    /// has none.
     ///
     /// # Errors
-    /// Old epoch, sequence gap, or a plain batch inside a transaction. Nothing changes.
-    pub(crate) fn check(&self, batch: &BatchHeader) -> Result<Sequenced, ProducerStateError> {
-        let Some(state) = self.get(batch.producer_id) else { return Ok(Sequenced::Next) };
-        let (epoch, first) = (batch.producer_epoch, batch.base_sequence);
-        if epoch == state.epoch {
+    /// Not verified, old epoch, sequence gap, or a plain batch inside a transaction. Nothing changes.
+    pub(crate) fn check(
+        &self,
+        batch: &BatchHeader,
+        verified: bool,
+    ) -> Result<Sequenced, ProducerStateError> {
+        let first = batch.base_sequence;
+        if let Some(state) = self.get(batch.producer_id)
+            && batch.producer_epoch == state.epoch
+        {
             let last = batch.last_sequence();
             let same = |b: &&ProducerBatch| b.last_sequence == last && b.first_sequence() == first;
             if let Some(duplicate) = state.batches().find(same) {
                 return Ok(Sequenced::Duplicate(*duplicate));
             }
         }
-        check_epoch(state, epoch)?;
-        state.check_sequence(epoch, first)?;
-        match state.txn_first_offset {
+        self.check_own(batch, verified)?;
+        self.check_sequence(batch)?;
+        match self.get(batch.producer_id).and_then(|state| state.txn_first_offset) {
             Some(first_offset) if !batch.is_transactional() => {
                 Err(ProducerStateError::InvalidTxnState {
                     producer_id: batch.producer_id,
@@ -205,13 +245,63 @@ impl Producers {
         }
     }
 
-    /// Whether a marker may be appended.
+    /// Whether a coordinator's records may be appended in a client's transaction: as [`Self::check`]
+    /// without sequence numbers.
+    ///
+    /// # Errors
+    /// Not verified, or old epoch. Nothing changes.
+    pub(crate) fn check_own(
+        &self,
+        batch: &BatchHeader,
+        verified: bool,
+    ) -> Result<(), ProducerStateError> {
+        let (producer_id, epoch) = (batch.producer_id, batch.producer_epoch);
+        if batch.is_transactional() && !verified && !self.is_open(producer_id, epoch) {
+            return Err(ProducerStateError::NotVerified { producer_id });
+        }
+        self.get(producer_id).map_or(Ok(()), |state| check_epoch(state, epoch))
+    }
+
+    fn check_sequence(&self, batch: &BatchHeader) -> Result<(), ProducerStateError> {
+        let first = batch.base_sequence;
+        let state = self.get(batch.producer_id);
+        if let Some(state) = state {
+            state.check_sequence(batch.producer_epoch, first)?;
+        }
+        let Some(verification) = self.verifying.get(&batch.producer_id) else { return Ok(()) };
+        let begins_late = verification.implicit
+            && first != 0
+            && state.is_none_or(|state| state.last_batch().is_none());
+        if begins_late || first > verification.first_sequence {
+            return Err(ProducerStateError::OutOfOrderSequence {
+                producer_id: batch.producer_id,
+                got: first,
+                last: if begins_late { -1 } else { verification.first_sequence.saturating_sub(1) },
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether a marker may be appended. `bumped`: it comes from transaction.version 2, where a
+    /// transaction ends with an epoch above the one it was written with (KIP-890); so a late marker
+    /// cannot end the transaction after its own.
     ///
     /// # Errors
     /// Old producer epoch, or old coordinator epoch. Nothing changes.
-    pub(crate) fn check_marker(&self, marker: &TxnMarker) -> Result<(), ProducerStateError> {
+    pub(crate) fn check_marker(
+        &self,
+        marker: &TxnMarker,
+        bumped: bool,
+    ) -> Result<(), ProducerStateError> {
         let Some(state) = self.get(marker.producer_id) else { return Ok(()) };
         check_epoch(state, marker.epoch)?;
+        // Without an open transaction it is a marker that is written again.
+        if bumped && marker.epoch == state.epoch && state.txn_first_offset.is_some() {
+            return Err(ProducerStateError::MarkerNotBumped {
+                producer_id: marker.producer_id,
+                epoch: marker.epoch,
+            });
+        }
         if marker.coordinator_epoch < state.coordinator_epoch {
             return Err(ProducerStateError::CoordinatorFenced {
                 producer_id: marker.producer_id,
@@ -220,6 +310,53 @@ impl Producers {
             });
         }
         Ok(())
+    }
+
+    fn is_open(&self, producer_id: ProducerId, epoch: ProducerEpoch) -> bool {
+        let state = self.get(producer_id);
+        state.is_some_and(|state| state.epoch == epoch && state.txn_first_offset.is_some())
+    }
+
+    /// Begins to verify a transaction, or joins a verification that is under way; `None` if the
+    /// transaction is open here: whoever began it was verified. At most `max` are under way; at the
+    /// bound the one that began first is forgotten, and its batch refused.
+    pub(crate) fn verify(
+        &mut self,
+        batch: &Unverified,
+        wall: Timestamp,
+        max: u32,
+    ) -> Option<VerificationGuard> {
+        if self.is_open(batch.producer_id, batch.epoch) {
+            return None;
+        }
+        if let Some(known) = self.verifying.get_mut(&batch.producer_id) {
+            if batch.epoch > known.epoch {
+                (known.epoch, known.first_sequence) = (batch.epoch, batch.first_sequence);
+            } else if batch.epoch == known.epoch {
+                known.first_sequence = known.first_sequence.min(batch.first_sequence);
+            }
+            return Some(known.guard);
+        }
+        if self.verifying.len() >= max as usize {
+            let oldest = self.verifying.iter().min_by_key(|(_, v)| v.guard.0).map(|(id, _)| *id);
+            oldest.and_then(|id| self.verifying.remove(&id));
+        }
+        let guard = VerificationGuard(self.next_guard);
+        self.next_guard += 1;
+        let &Unverified { epoch, first_sequence, implicit, .. } = batch;
+        let verification = Verification { guard, since: wall, epoch, first_sequence, implicit };
+        self.verifying.insert(batch.producer_id, verification);
+        Some(guard)
+    }
+
+    /// Whether `guard` is the one that was given for this producer, and still good.
+    pub(crate) fn is_verified(
+        &self,
+        producer_id: ProducerId,
+        guard: Option<VerificationGuard>,
+    ) -> bool {
+        let current = self.verifying.get(&producer_id).map(|verification| verification.guard);
+        guard.is_some() && guard == current
     }
 
     /// Takes in a data batch that is in the log now. Checks nothing, so replay uses it too.
@@ -238,7 +375,11 @@ impl Producers {
             timestamp: batch.max_timestamp,
         });
         state.last_timestamp = batch.max_timestamp;
-        if batch.is_transactional() && state.txn_first_offset.is_none() {
+        if !batch.is_transactional() {
+            return;
+        }
+        self.verifying.remove(&batch.producer_id);
+        if state.txn_first_offset.is_none() {
             state.txn_first_offset = Some(batch.base_offset);
             self.open.insert((batch.base_offset, batch.producer_id));
         }
@@ -246,6 +387,8 @@ impl Producers {
 
     /// Takes in a marker at `offset`. Returns the transaction it ended, if that had records.
     pub(crate) fn on_marker(&mut self, marker: &TxnMarker, offset: Offset) -> Option<CompletedTxn> {
+        // A batch that was verified before the transaction ended must not begin it anew.
+        self.verifying.remove(&marker.producer_id);
         let state = self
             .states
             .entry(marker.producer_id)
@@ -306,8 +449,10 @@ impl Producers {
         self.states.values().map(Box::as_ref)
     }
 
-    /// Forgets producers idle for `expiry_ms` that have no open transaction.
+    /// Forgets producers idle for `expiry_ms` that have no open transaction, and verifications that
+    /// nobody came back with.
     pub(crate) fn expire(&mut self, wall: Timestamp, expiry_ms: i64) {
+        self.verifying.retain(|_, begun| wall.0.saturating_sub(begun.since.0) < expiry_ms);
         self.states.retain(|_, state| {
             state.txn_first_offset.is_some()
                 || wall.0.saturating_sub(state.last_timestamp.0) < expiry_ms

@@ -170,7 +170,7 @@ impl Log {
     }
 
     /// The aborted transactions that a read-committed consumer needs to read from `from` up to
-    /// `upper_bound` (exclusive).
+    /// `upper_bound` (exclusive), in the order of their markers.
     ///
     /// # Errors
     /// What the disk says.
@@ -181,18 +181,51 @@ impl Log {
     ) -> Result<Vec<AbortedTxn>, StorageError> {
         let mut found = Vec::new();
         for segment in self.segments.iter().skip(self.segment_at(from)) {
-            if segment.txn_len == 0 {
-                continue;
-            }
-            for txn in txn_index::read(&self.home, segment.base)? {
-                if txn.last_offset >= from && txn.first_offset < upper_bound {
+            let entries = (segment.base, segment.txn_len);
+            let whole = txn_index::scan(&self.home, entries, from, |txn| {
+                if txn.first_offset < upper_bound {
                     found.push(txn);
                 }
-                if txn.last_stable_offset >= upper_bound {
-                    return Ok(found);
-                }
+                txn.last_stable_offset < upper_bound
+            })?;
+            if !whole {
+                break;
             }
         }
         Ok(found)
+    }
+
+    /// The aborted transactions that a consumer of `slice`, which was read up to `upper_bound`, needs:
+    /// those that overlap the slice, and perhaps some that begin a little behind it.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn aborted_in(
+        &self,
+        slice: &LogSlice,
+        upper_bound: Offset,
+    ) -> Result<Vec<AbortedTxn>, StorageError> {
+        let first = self.segment_at(slice.base_offset);
+        if self.segments.iter().skip(first).all(|segment| segment.txn_len == 0) {
+            return Ok(Vec::new());
+        }
+        let bound = match self.segments.get(first) {
+            Some(segment) => {
+                self.end_of(slice, segment)?.map_or(upper_bound, |end| end.min(upper_bound))
+            }
+            None => upper_bound,
+        };
+        self.aborted_transactions(slice.base_offset, bound)
+    }
+
+    /// An offset that is not below the records of `slice`, from the index of its segment.
+    fn end_of(&self, slice: &LogSlice, segment: &Segment) -> Result<Option<Offset>, StorageError> {
+        let end = slice.position + u64::from(slice.len);
+        let slot =
+            segment.index.partition_point(&self.home, |entry| u64::from(entry.position) < end)?;
+        match segment.index.get(&self.home, slot)? {
+            Some(entry) => segment.base_offset_at(&self.home, entry),
+            None => Ok(None),
+        }
     }
 }

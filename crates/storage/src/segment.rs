@@ -132,6 +132,23 @@ impl Segment {
         }
     }
 
+    /// The base offset of the batch that `indexed` tells of; `None` if another one is there, because
+    /// pages of the index are stale after a crash.
+    pub(crate) fn base_offset_at(
+        &self,
+        home: &Home,
+        indexed: OffsetEntry,
+    ) -> Result<Option<Offset>, StorageError> {
+        let file = self.file(home)?;
+        let mut scanner = Scanner::new(file.as_ref(), indexed.position, self.size, SEEK_CHUNK);
+        Ok(match scanner.step().at("read", || home.path(self.base, ext::LOG))? {
+            Step::Entry { entry, .. } if entry.last_offset == indexed.offset => {
+                Some(entry.base_offset)
+            }
+            Step::Entry { .. } | Step::End | Step::Bad(_) => None,
+        })
+    }
+
     /// The largest timestamp of the segment and where it is; -1 at the base if there is none.
     pub(crate) fn largest(&self, home: &Home) -> Result<TimeEntry, StorageError> {
         if let Some(largest) = self.largest.get() {

@@ -1,6 +1,7 @@
 //! `.txnindex`: the aborted transactions that ended in a segment.
 
 use std::io::IoSlice;
+use std::path::Path;
 
 use ottla_protocol::ids::{Offset, ProducerId};
 
@@ -72,19 +73,64 @@ pub(crate) fn append(
     Ok(len + ENTRY_LEN as u32)
 }
 
+/// Entries read at once by [`scan`].
+const SCAN_ENTRIES: usize = 120;
+
+/// Gives the entries of the segment whose base offset and bytes are `segment` to `each`, in the order
+/// of their markers, from the first one whose marker is at or above `from`, while `each` returns
+/// true. Returns whether it always did.
+pub(crate) fn scan(
+    home: &Home,
+    segment: (Offset, u32),
+    from: Offset,
+    mut each: impl FnMut(AbortedTxn) -> bool,
+) -> Result<bool, StorageError> {
+    let (base, len) = segment;
+    if len == 0 {
+        return Ok(true);
+    }
+    let path = home.path(base, ext::TXN_INDEX);
+    let file = home.open(&path, OpenMode::Read)?;
+    let read = |first: usize, count: usize| {
+        let mut bytes = vec![0; count * ENTRY_LEN];
+        let read = file.read_at(&mut bytes, (first * ENTRY_LEN) as u64).context("read", &path)?;
+        bytes.truncate(read);
+        decode_all(&bytes, &path)
+    };
+    let count = len as usize / ENTRY_LEN;
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if read(middle, 1)?.first().is_some_and(|txn| txn.last_offset < from) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    for first in (low..count).step_by(SCAN_ENTRIES) {
+        for txn in read(first, SCAN_ENTRIES.min(count - first))? {
+            if !each(txn) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn decode_all(bytes: &[u8], path: &Path) -> Result<Vec<AbortedTxn>, StorageError> {
+    let entries = bytes.chunks_exact(ENTRY_LEN).map(|entry| {
+        AbortedTxn::decode(entry).ok_or_else(|| StorageError::Corrupt {
+            path: path.to_path_buf(),
+            what: "the version of an entry is not 0".to_owned(),
+        })
+    });
+    entries.collect()
+}
+
 /// The entries of segment `base`, in the order of their markers.
 pub(crate) fn read(home: &Home, base: Offset) -> Result<Vec<AbortedTxn>, StorageError> {
     let path = home.path(base, ext::TXN_INDEX);
-    let bytes = home.read(&path)?;
-    bytes
-        .chunks_exact(ENTRY_LEN)
-        .map(|entry| {
-            AbortedTxn::decode(entry).ok_or_else(|| StorageError::Corrupt {
-                path: path.clone(),
-                what: "the version of an entry is not 0".to_owned(),
-            })
-        })
-        .collect()
+    decode_all(&home.read(&path)?, &path)
 }
 
 /// Keeps the entries of markers below `end`, up to the first that is none: what a crash left of an

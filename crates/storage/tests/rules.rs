@@ -11,11 +11,12 @@ mod common;
 
 use common::*;
 use ottla_protocol::ErrorCode;
-use ottla_protocol::ids::{Offset, ProducerId, Timestamp};
-use ottla_protocol::records::{
-    BatchOptions, BatchView, Compression, EndTxnMarker, TimestampType, crc32c,
+use ottla_protocol::ids::{Offset, ProducerEpoch, ProducerId, Timestamp};
+use ottla_protocol::records::{BatchOptions, BatchView, Compression, TimestampType, crc32c};
+use ottla_storage::{
+    AbortedTxn, Appended, Log, LogConfig, ProduceRules, TxnEnd, TxnMarker, Unverified,
+    VerificationGuard, validate,
 };
-use ottla_storage::{AbortedTxn, LogConfig, ProduceRules, validate};
 use ottla_testkit::MemDisk;
 
 /// A batch of one record with some header bytes changed and the CRC made right again.
@@ -196,9 +197,14 @@ fn transactional(pid: i64, sequence: i32) -> BatchOptions {
     BatchOptions { transactional: true, ..idempotent(pid, 0, sequence) }
 }
 
-fn marker(pid: i64, committed: bool) -> Vec<u8> {
-    let options = idempotent(pid, 0, -1);
-    EndTxnMarker { committed, coordinator_epoch: 2 }.build(options, Timestamp(T0)).unwrap()
+fn marker(pid: i64, committed: bool) -> TxnMarker {
+    TxnMarker {
+        producer_id: ProducerId(pid),
+        epoch: ProducerEpoch(0),
+        end: if committed { TxnEnd::Commit } else { TxnEnd::Abort },
+        coordinator_epoch: 2,
+        timestamp: Timestamp(T0),
+    }
 }
 
 #[test]
@@ -211,10 +217,10 @@ fn transactions_hold_the_last_stable_offset_and_aborts_are_indexed() {
     let error = append(&mut log, &build(idempotent(1, 0, 2), 0, &["d"])).unwrap_err();
     assert_eq!(error.code(), ErrorCode::InvalidTxnState, "row 549");
     assert_eq!(log.last_stable_offset(Offset(4)), Offset(1));
-    log.append_control(&marker(1, false), EPOCH, at(0)).unwrap();
+    log.append_marker(&marker(1, false), false, EPOCH, at(0)).unwrap();
     assert_eq!(log.last_stable_offset(Offset(4)), Offset(1), "the marker is not replicated");
     assert_eq!(log.last_stable_offset(Offset(5)), Offset(3), "producer 2 is open");
-    log.append_control(&marker(2, true), EPOCH, at(0)).unwrap();
+    log.append_marker(&marker(2, true), false, EPOCH, at(0)).unwrap();
     assert_eq!(log.last_stable_offset(Offset(6)), Offset(6));
     let aborted = |first, last, stable| AbortedTxn {
         producer_id: ProducerId(1),
@@ -237,11 +243,168 @@ fn an_old_coordinator_or_producer_epoch_cannot_end_a_transaction() {
     let disk = MemDisk::with_dirs(&["/data"]);
     let (mut log, _) = open(&disk, &small(), clean()).unwrap();
     append(&mut log, &build(transactional(1, 0), 0, &["a"])).unwrap();
-    log.append_control(&marker(1, true), EPOCH, at(0)).unwrap();
-    let old = EndTxnMarker { committed: true, coordinator_epoch: 1 };
-    let old = old.build(idempotent(1, 0, -1), Timestamp(T0)).unwrap();
-    let error = log.append_control(&old, EPOCH, at(0)).unwrap_err();
+    log.append_marker(&marker(1, true), false, EPOCH, at(0)).unwrap();
+    let old = TxnMarker { coordinator_epoch: 1, ..marker(1, true) };
+    let error = log.append_marker(&old, false, EPOCH, at(0)).unwrap_err();
     assert_eq!(error.code(), ErrorCode::TransactionCoordinatorFenced);
+}
+
+/// Producer 7 at epoch 0, first sequence number 0.
+const FIRST: Unverified = Unverified {
+    producer_id: ProducerId(7),
+    epoch: ProducerEpoch(0),
+    first_sequence: 0,
+    implicit: false,
+};
+
+fn verifying() -> (MemDisk, Log) {
+    let disk = MemDisk::with_dirs(&["/data"]);
+    let config = LogConfig { verify_transactions: true, ..small() };
+    let (log, _) = open(&disk, &config, clean()).unwrap();
+    (disk, log)
+}
+
+/// Appends a batch of one record in a transaction of producer 7.
+fn append_guarded(
+    log: &mut Log,
+    (epoch, sequence): (i16, i32),
+    guard: Option<VerificationGuard>,
+) -> Result<Appended, ErrorCode> {
+    let bytes =
+        build(BatchOptions { transactional: true, ..idempotent(7, epoch, sequence) }, 0, &["v"]);
+    let rules = ProduceRules { timestamp_after_max_ms: i64::MAX, ..ProduceRules::default() };
+    let valid = validate(&bytes, &rules, at(0)).unwrap();
+    log.append_as_leader(&valid, guard, EPOCH, at(0)).map_err(|error| error.code())
+}
+
+#[test]
+fn the_first_batch_of_a_transaction_is_taken_only_with_a_guard() {
+    let (_disk, mut log) = verifying();
+    let refused = Err(ErrorCode::InvalidTxnState);
+    assert_eq!(append_guarded(&mut log, (0, 0), None), refused);
+    let guard = log.begin_verification(&FIRST, Timestamp(T0));
+    assert!(guard.is_some());
+    append_guarded(&mut log, (0, 0), guard).unwrap();
+    assert_eq!(log.begin_verification(&FIRST, Timestamp(T0)), None, "it is open");
+    append_guarded(&mut log, (0, 1), None).unwrap();
+    log.append_marker(&marker(7, true), false, EPOCH, at(0)).unwrap();
+    assert_eq!(append_guarded(&mut log, (0, 2), None), refused, "it has ended");
+    assert_eq!(append_guarded(&mut log, (0, 2), guard), refused, "a guard is good once");
+    assert!(append_guarded(&mut log, (0, 1), None).unwrap().duplicate, "a retry needs no guard");
+}
+
+#[test]
+fn a_marker_between_verification_and_append_keeps_the_late_batch_out() {
+    let (_disk, mut log) = verifying();
+    let guard = log.begin_verification(&FIRST, Timestamp(T0));
+    log.append_marker(&marker(7, false), false, EPOCH, at(0)).unwrap();
+    assert_eq!(append_guarded(&mut log, (0, 0), guard), Err(ErrorCode::InvalidTxnState));
+    assert_eq!(log.last_stable_offset(Offset(1)), Offset(1), "nothing hangs");
+    let again = log.begin_verification(&FIRST, Timestamp(T0));
+    assert_ne!(again, guard);
+    append_guarded(&mut log, (0, 0), again).unwrap();
+}
+
+#[test]
+fn a_coordinators_records_in_a_transaction_need_a_guard_too() {
+    let (_disk, mut log) = verifying();
+    let options = BatchOptions { transactional: true, ..idempotent(7, 0, 0) };
+    let bytes = build(options, 0, &["an offset"]);
+    let error = log.append_own(&bytes, None, EPOCH, at(0)).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::InvalidTxnState);
+    let guard = log.begin_verification(&FIRST, Timestamp(T0));
+    log.append_own(&bytes, guard, EPOCH, at(0)).unwrap();
+    log.append_own(&bytes, None, EPOCH, at(0)).unwrap(); // Its sequence numbers mean nothing.
+    let plain = build(BatchOptions::default(), 0, &["an offset"]);
+    log.append_own(&plain, None, EPOCH, at(0)).unwrap();
+    log.append_marker(
+        &TxnMarker { epoch: ProducerEpoch(1), ..marker(7, true) },
+        true,
+        EPOCH,
+        at(0),
+    )
+    .unwrap();
+    let guard = log.begin_verification(&FIRST, Timestamp(T0));
+    let error = log.append_own(&bytes, guard, EPOCH, at(0)).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::InvalidProducerEpoch, "row 579");
+}
+
+#[test]
+fn batches_in_flight_do_not_overtake_each_other_while_they_are_verified() {
+    let (_disk, mut log) = verifying();
+    let second = Unverified { first_sequence: 1, ..FIRST };
+    let guard = log.begin_verification(&second, Timestamp(T0));
+    assert_eq!(log.begin_verification(&FIRST, Timestamp(T0)), guard);
+    let gap = Err(ErrorCode::OutOfOrderSequenceNumber);
+    assert_eq!(append_guarded(&mut log, (0, 1), guard), gap, "the batch before it is not there");
+    append_guarded(&mut log, (0, 0), guard).unwrap();
+    append_guarded(&mut log, (0, 1), guard).unwrap();
+    // A producer whose state was lost may go on anywhere, but not with transaction.version 2.
+    for (implicit, want) in [(false, None), (true, Some(ErrorCode::OutOfOrderSequenceNumber))] {
+        let (_disk, mut log) = verifying();
+        let late = Unverified { first_sequence: 5, implicit, ..FIRST };
+        let guard = log.begin_verification(&late, Timestamp(T0));
+        assert_eq!(append_guarded(&mut log, (0, 5), guard).err(), want, "implicit: {implicit}");
+    }
+}
+
+#[test]
+fn a_verification_that_nobody_came_back_with_is_forgotten() {
+    let (_disk, mut log) = verifying();
+    let guard = log.begin_verification(&FIRST, Timestamp(T0));
+    log.expire_producers(Timestamp(T0 + 86_400_000));
+    assert_eq!(append_guarded(&mut log, (0, 0), guard), Err(ErrorCode::InvalidTxnState));
+}
+
+#[test]
+fn markers_of_transaction_version_2_have_a_later_epoch() {
+    use ErrorCode::{InvalidProducerEpoch, None as Fine, TransactionCoordinatorFenced};
+    // Epoch and coordinator epoch of markers after a transaction that was written with epoch 0, as
+    // Kafka 4.4.0 answers WriteTxnMarkers.
+    for (bumped, rows) in [
+        (true, [(0, 0, InvalidProducerEpoch), (1, 0, Fine), (1, 0, Fine)]),
+        (false, [(0, 0, Fine), (1, 0, Fine), (1, 0, Fine)]),
+        (true, [(1, 5, Fine), (1, 4, TransactionCoordinatorFenced), (0, 6, InvalidProducerEpoch)]),
+        (false, [(1, 5, Fine), (2, 4, TransactionCoordinatorFenced), (0, 6, InvalidProducerEpoch)]),
+    ] {
+        let disk = MemDisk::with_dirs(&["/data"]);
+        let (mut log, _) = open(&disk, &small(), clean()).unwrap();
+        append(&mut log, &build(transactional(7, 0), 0, &["a"])).unwrap();
+        for (epoch, coordinator_epoch, want) in rows {
+            let epoch = ProducerEpoch(epoch);
+            let marker = TxnMarker { epoch, coordinator_epoch, ..marker(7, true) };
+            let end = log.log_end_offset();
+            let result = log.append_marker(&marker, bumped, EPOCH, at(0));
+            let code = result.map_or_else(|error| error.code(), |_| Fine);
+            assert_eq!(code, want, "bumped {bumped}: {marker:?}");
+            assert_eq!(log.log_end_offset() > end, want == Fine, "{marker:?}");
+        }
+    }
+}
+
+#[test]
+fn a_fetch_is_told_of_the_aborted_transactions_it_needs_and_few_others() {
+    let disk = MemDisk::with_dirs(&["/data"]);
+    let config = LogConfig { index_interval_bytes: 100, segment_bytes: 1 << 20, ..small() };
+    let (mut log, _) = open(&disk, &config, clean()).unwrap();
+    let long = "x".repeat(100);
+    for sequence in 0..400 {
+        append(&mut log, &build(transactional(1, sequence), 0, &[&long])).unwrap();
+        log.append_marker(&marker(1, false), false, EPOCH, at(0)).unwrap();
+    }
+    let end = log.log_end_offset();
+    for from in [0, 1, 300, 401, 798] {
+        let slice = log.read(Offset(from), 2000, end, true).unwrap();
+        let bytes = slice.read().unwrap();
+        let last = ottla_protocol::records::batches(&bytes).flatten().last().unwrap();
+        let last = last.header().last_offset();
+        let told = log.aborted_in(&slice, end).unwrap();
+        let firsts: Vec<_> = told.iter().map(|txn| txn.first_offset.0).collect();
+        let needed = (0..400).map(|n| n * 2).filter(|n| (from - 1..=last.0).contains(n));
+        let needed: Vec<_> = needed.collect();
+        assert!(firsts.starts_with(&needed), "from {from}: {firsts:?}");
+        assert!(firsts.len() <= needed.len() + 4, "from {from}: {} told", firsts.len());
+    }
 }
 
 #[test]

@@ -137,7 +137,9 @@ fn list(
                 (start, Timestamp::NONE, epoch)
             }
             LATEST_TIERED | EARLIEST_PENDING_UPLOAD => NOTHING,
-            MAX_TIMESTAMP => log.max_timestamp()?.map_or(NOTHING, triple),
+            MAX_TIMESTAMP => {
+                log.max_timestamp()?.filter(|found| found.offset < end).map_or(NOTHING, triple)
+            }
             timestamp => log
                 .offset_for_timestamp(Timestamp(timestamp))?
                 .filter(|found| found.offset < end)

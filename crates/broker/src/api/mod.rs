@@ -117,8 +117,20 @@ pub trait Wait<R>: Send {
     /// at the deadline, when `expired` is true and an answer must be given.
     fn poll(&mut self, ctx: &Context<'_>, expired: bool) -> Option<R>;
 
-    /// When to give up.
+    /// When to give up, or, if the request waits in steps, when to look again. Asked anew after each
+    /// poll.
     fn deadline(&self) -> Monotonic;
+
+    /// Whether no request may start behind this one for now, not even a pipelined one: its effect
+    /// is not there yet.
+    fn holds_others(&self) -> bool {
+        false
+    }
+
+    /// How the answer goes out, once [`Wait::poll`] gave it.
+    fn reply(&self, response: R) -> Reply<R> {
+        Reply::Now(response)
+    }
 }
 
 /// The operation that an authorizer is asked about (the ACL operations of KIP-11).
@@ -287,19 +299,33 @@ pub(crate) enum ErasedReply {
 }
 
 pub(crate) trait ErasedWait: Send {
+    /// The answer, which has no parts if nothing is to be sent.
     fn poll(&mut self, ctx: &Context<'_>, expired: bool) -> Result<Option<Response>, String>;
     fn deadline(&self) -> Monotonic;
+    fn holds_others(&self) -> bool;
 }
 
 struct Erased<R>(Box<dyn Wait<R>>);
 
 impl<R: Message> ErasedWait for Erased<R> {
     fn poll(&mut self, ctx: &Context<'_>, expired: bool) -> Result<Option<Response>, String> {
-        self.0.poll(ctx, expired).map(|response| encode(ctx, &response)).transpose()
+        loop {
+            let Some(response) = self.0.poll(ctx, expired) else { return Ok(None) };
+            match self.0.reply(response) {
+                Reply::Now(response) => return encode(ctx, &response).map(Some),
+                Reply::Silent => return Ok(Some(Response::default())),
+                Reply::Close(reason) => return Err(reason),
+                Reply::Wait(wait) => self.0 = wait,
+            }
+        }
     }
 
     fn deadline(&self) -> Monotonic {
         self.0.deadline()
+    }
+
+    fn holds_others(&self) -> bool {
+        self.0.holds_others()
     }
 }
 

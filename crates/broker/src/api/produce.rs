@@ -182,7 +182,7 @@ fn append(
     let bytes = data.records.as_ref().and_then(Records::as_bytes).map_or(&[][..], |bytes| bytes);
     let rules = partition.produce_rules(version);
     let batch = validate(bytes, &rules, ctx.now).map_err(Failure::Invalid)?;
-    let outcome = partition.append(&batch, ctx.now).map_err(Failure::Refused)?;
+    let outcome = partition.append(&batch, None, ctx.now).map_err(Failure::Refused)?;
     let metrics = &ctx.broker.metrics;
     if !outcome.appended.duplicate {
         metrics.bytes_in.add(bytes.len() as u64);

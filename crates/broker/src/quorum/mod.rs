@@ -371,7 +371,7 @@ impl State {
         let before = self.log.log_end_offset();
         debug_assert_eq!(before, batch.base, "log and quorum agree on the log end");
         // Written first: a full disk must not leave the quorum believing in a batch.
-        self.log.append_control(&batch.bytes, place.epoch, now)?;
+        self.log.append_own(&batch.bytes, None, place.epoch, now)?;
         let append = Append { records: batch.count, bytes: batch.bytes.len() as u64 };
         if let Err(error) = self.raft.step(Input::Append(append), now) {
             self.log.truncate_to(before)?;

@@ -126,7 +126,7 @@ impl MetadataQuorum {
                 Action::AppendControl { base, epoch, records } => {
                     let place = ControlPlace { base, epoch, timestamp: now.wall };
                     let batch = encode_control(&records, place).map_err(QuorumError::encode)?;
-                    state.log.append_control(&batch, epoch, now)?;
+                    state.log.append_own(&batch, None, epoch, now)?;
                     let last = base.plus(i64::try_from(records.len()).unwrap_or(0) - 1);
                     let at = Provenance { offset: last, epoch, timestamp: now.wall };
                     state.controller.replay(at, &[]).map_err(QuorumError::replay)?;

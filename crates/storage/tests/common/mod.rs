@@ -80,7 +80,7 @@ pub(crate) fn idempotent(pid: i64, epoch: i16, sequence: i32) -> BatchOptions {
 pub(crate) fn append(log: &mut Log, bytes: &[u8]) -> Result<Appended, ottla_storage::AppendError> {
     let rules = ProduceRules { timestamp_after_max_ms: i64::MAX, ..ProduceRules::default() };
     let valid = validate(bytes, &rules, at(0)).expect("a valid batch");
-    log.append_as_leader(&valid, EPOCH, at(0))
+    log.append_as_leader(&valid, None, EPOCH, at(0))
 }
 
 /// Offset and value of every record from `from` to the log end.

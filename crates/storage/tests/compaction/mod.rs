@@ -13,11 +13,11 @@ use std::fmt::Debug;
 
 use ottla_protocol::ids::{Offset, ProducerEpoch, ProducerId, Timestamp};
 use ottla_protocol::records::{
-    BatchBuilder, BatchOptions, Compression, ControlType, EndTxnMarker, WalkLimits, batches,
-    records,
+    BatchBuilder, BatchOptions, Compression, ControlType, WalkLimits, batches, records,
 };
 use ottla_storage::{
-    CleanProgress, CleanRules, CleanWork, Cleaning, Log, LogConfig, ProduceRules, validate,
+    CleanProgress, CleanRules, CleanWork, Cleaning, Log, LogConfig, ProduceRules, TxnEnd,
+    TxnMarker, validate,
 };
 
 use crate::common::*;
@@ -223,19 +223,19 @@ pub(crate) fn append_at(log: &mut Log, bytes: &[u8], now: i64) {
     let rules =
         ProduceRules { compact: true, timestamp_after_max_ms: i64::MAX, ..ProduceRules::default() };
     let valid = validate(bytes, &rules, at(now)).expect("a valid batch");
-    log.append_as_leader(&valid, EPOCH, at(now)).unwrap();
+    log.append_as_leader(&valid, None, EPOCH, at(now)).unwrap();
     log.on_high_watermark(log.log_end_offset());
 }
 
 pub(crate) fn append_marker(log: &mut Log, pid: u8, committed: bool, now: i64) {
-    let options = BatchOptions {
+    let marker = TxnMarker {
         producer_id: ProducerId(pid.into()),
-        producer_epoch: ProducerEpoch(0),
-        ..BatchOptions::default()
+        epoch: ProducerEpoch(0),
+        end: if committed { TxnEnd::Commit } else { TxnEnd::Abort },
+        coordinator_epoch: 1,
+        timestamp: Timestamp(T0 + now),
     };
-    let marker = EndTxnMarker { committed, coordinator_epoch: 1 };
-    let bytes = marker.build(options, Timestamp(T0 + now)).unwrap();
-    log.append_control(&bytes, EPOCH, at(now)).unwrap();
+    log.append_marker(&marker, false, EPOCH, at(now)).unwrap();
     log.on_high_watermark(log.log_end_offset());
 }
 

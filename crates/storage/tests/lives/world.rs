@@ -11,7 +11,7 @@ use ottla_storage::checkpoint::{self, LOG_START, RECOVERY_POINT};
 use ottla_storage::dirs::CleanShutdown;
 use ottla_storage::{
     AppendError, DeleteWork, FlushWork, Log, LogConfig, OpenLog, ProduceRules, StorageError,
-    validate,
+    TxnEnd, TxnMarker, validate,
 };
 use ottla_testkit::{MemDisk, Rng};
 
@@ -205,7 +205,7 @@ impl World {
         let batch = validate(bytes, &rules, now).map_err(|e| Stop(format!("{e:?}")))?;
         let expected = placed(bytes, Offset(self.model.end), epoch);
         self.written(&expected);
-        match self.log()?.append_as_leader(&batch, epoch, now) {
+        match self.log()?.append_as_leader(&batch, None, epoch, now) {
             Ok(appended)
                 if appended.base_offset.0 + 1 + i64::from(batch.header().last_offset_delta)
                     == self.model.end =>
@@ -229,20 +229,28 @@ impl World {
             return Ok(());
         };
         let client = self.producers[at];
-        let marker = EndTxnMarker { committed: self.rng.chance(1, 3), coordinator_epoch: 1 };
         // With transaction.version 2 the marker's epoch is the data's plus one, sometimes not.
+        let committed = self.rng.chance(1, 3);
         let bump = i16::from(self.rng.chance(1, 2));
-        let options = BatchOptions {
+        let now = self.now();
+        let marker = TxnMarker {
             producer_id: ProducerId(client.id),
-            producer_epoch: ProducerEpoch(client.epoch + bump),
+            epoch: ProducerEpoch(client.epoch + bump),
+            end: if committed { TxnEnd::Commit } else { TxnEnd::Abort },
+            coordinator_epoch: 1,
+            timestamp: now.wall,
+        };
+        let options = BatchOptions {
+            producer_id: marker.producer_id,
+            producer_epoch: marker.epoch,
             ..BatchOptions::default()
         };
-        let now = self.now();
-        let bytes = marker.build(options, now.wall).unwrap();
+        let bytes =
+            EndTxnMarker { committed, coordinator_epoch: 1 }.build(options, now.wall).unwrap();
         let epoch = LeaderEpoch(self.epoch);
         let expected = placed(&bytes, Offset(self.model.end), epoch);
         self.written(&expected);
-        self.log()?.append_control(&bytes, epoch, now)?;
+        self.log()?.append_marker(&marker, bump == 1, epoch, now)?;
         let client = &mut self.producers[at];
         client.in_txn = false;
         if bump == 1 {
@@ -401,7 +409,7 @@ pub(crate) fn append_durably(log: &mut Log, model: &mut Model, now: Now) -> Resu
     model.append(&placed(&bytes, end, epoch));
     let batch =
         validate(&bytes, &ProduceRules::default(), now).map_err(|e| Stop(format!("{e:?}")))?;
-    match log.append_as_leader(&batch, epoch, now) {
+    match log.append_as_leader(&batch, None, epoch, now) {
         Err(AppendError::Storage(StorageError::Full { .. })) => return Err(Stop("full".into())),
         other => other?,
     };
