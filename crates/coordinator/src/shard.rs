@@ -37,7 +37,7 @@ pub struct GroupShard {
     /// Groups of other kinds in the log: left alone.
     pub(crate) foreign: BTreeSet<ByteString>,
     pub(crate) offsets: Offsets,
-    pub(crate) timers: Timers,
+    pub(crate) timers: Timers<Timer>,
     /// The group after which the sweep for expired offsets goes on.
     pub(crate) sweep_from: Option<ByteString>,
     waiting: usize,

@@ -23,16 +23,22 @@ pub(crate) enum Timer {
     Cleanup,
 }
 
-/// The deadlines of one shard.
-#[derive(Debug, Default)]
-pub(crate) struct Timers {
-    queue: BTreeSet<(Monotonic, Timer)>,
-    deadlines: BTreeMap<Timer, Monotonic>,
+/// The deadlines of one shard, by what happens at them.
+#[derive(Debug)]
+pub(crate) struct Timers<T> {
+    queue: BTreeSet<(Monotonic, T)>,
+    deadlines: BTreeMap<T, Monotonic>,
 }
 
-impl Timers {
+impl<T> Default for Timers<T> {
+    fn default() -> Self {
+        Self { queue: BTreeSet::new(), deadlines: BTreeMap::new() }
+    }
+}
+
+impl<T: Clone + Ord> Timers<T> {
     /// Sets or moves the deadline of `timer`.
-    pub(crate) fn set(&mut self, timer: Timer, at: Monotonic) {
+    pub(crate) fn set(&mut self, timer: T, at: Monotonic) {
         if let Some(old) = self.deadlines.insert(timer.clone(), at) {
             self.queue.remove(&(old, timer.clone()));
         }
@@ -40,10 +46,15 @@ impl Timers {
     }
 
     /// Forgets `timer`.
-    pub(crate) fn cancel(&mut self, timer: Timer) {
+    pub(crate) fn cancel(&mut self, timer: T) {
         if let Some(old) = self.deadlines.remove(&timer) {
             self.queue.remove(&(old, timer));
         }
+    }
+
+    /// Whether `timer` has a deadline.
+    pub(crate) fn is_set(&self, timer: &T) -> bool {
+        self.deadlines.contains_key(timer)
     }
 
     /// The earliest deadline.
@@ -52,7 +63,7 @@ impl Timers {
     }
 
     /// Takes the earliest timer if its deadline is at or before `now`.
-    pub(crate) fn pop_due(&mut self, now: Monotonic) -> Option<Timer> {
+    pub(crate) fn pop_due(&mut self, now: Monotonic) -> Option<T> {
         if self.next()? > now {
             return None;
         }

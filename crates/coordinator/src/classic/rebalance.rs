@@ -20,7 +20,7 @@ pub(crate) const NEW_MEMBER_TIMEOUT_MS: i32 = 5 * 60 * 1000;
 pub(crate) struct Step<'a> {
     pub(crate) config: &'a GroupConfig,
     pub(crate) now: Now,
-    pub(crate) timers: &'a mut Timers,
+    pub(crate) timers: &'a mut Timers<Timer>,
     pub(crate) out: &'a mut Output,
     /// Requests and member ids waiting in the whole shard when the step began.
     pub(crate) waiting: usize,

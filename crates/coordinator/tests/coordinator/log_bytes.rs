@@ -10,7 +10,7 @@ use ottla_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use ottla_protocol::messages::{JoinGroupRequest, OffsetCommitRequest, SyncGroupRequest};
 use ottla_protocol::{ByteString, Uuid};
 
-use crate::node::{Entry, Node, WALL};
+use crate::node::{Entry, GroupNode as Node, WALL};
 
 fn record(node: &Node, index: usize) -> &LogRecord {
     match &node.log[index] {

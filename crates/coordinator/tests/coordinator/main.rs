@@ -1,4 +1,4 @@
-//! A group shard with its log, driven from outside: scripts, tables, and a seeded simulation.
+//! The shards with their logs, driven from outside: scripts, tables, and a seeded simulation.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,3 +11,4 @@ mod log_bytes;
 mod node;
 mod scripts;
 mod simulation;
+mod transaction;

@@ -2,24 +2,29 @@
 
 use std::collections::BTreeSet;
 
-use ottla_coordinator::{
-    Command, CommandContext, GroupConfig, GroupShard, LogRecord, Machine, Output, Response, Ticket,
-};
+use ottla_coordinator::{CommandContext, GroupShard, LogRecord, Machine, Output, Ticket};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::ids::{LeaderEpoch, Monotonic, Now, Offset, ProducerId, Timestamp};
 
+/// A node of the group coordinator.
+pub(crate) type GroupNode = Node<GroupShard>;
+
 /// A shard and its log. Everything appended is committed at once, unless `lags`.
-pub(crate) struct Node {
-    pub(crate) shard: GroupShard,
-    pub(crate) config: GroupConfig,
+pub(crate) struct Node<M: Machine> {
+    pub(crate) shard: M,
+    pub(crate) config: M::Config,
     pub(crate) log: Vec<Entry>,
     pub(crate) now: Now,
     /// The next appends fail with these.
     pub(crate) failures: Vec<ErrorCode>,
     /// The high watermark moves only by [`Node::commit`]; a crash loses what is above it.
     pub(crate) lags: bool,
+    /// To be carried out, once what they follow from is committed.
+    pub(crate) actions: Vec<M::Action>,
     committed: usize,
-    held: Vec<(Ticket, Response)>,
+    held: Vec<(Ticket, M::Response)>,
+    held_actions: Vec<M::Action>,
+    wall: i64,
     open: BTreeSet<Ticket>,
     tickets: u64,
     random: u128,
@@ -38,10 +43,10 @@ const EPOCH: LeaderEpoch = LeaderEpoch(3);
 /// The start of the wall clock.
 pub(crate) const WALL: i64 = 1_700_000_000_000;
 
-impl Node {
-    pub(crate) fn new(config: GroupConfig) -> Self {
+impl<M: Machine> Node<M> {
+    pub(crate) fn new(config: M::Config) -> Self {
         let now = Now { monotonic: Monotonic(0), wall: Timestamp(WALL) };
-        let mut shard = GroupShard::new(config.clone());
+        let mut shard = M::new(config.clone());
         let out = shard.loaded(EPOCH, now);
         assert!(out.completions.is_empty() && out.records.is_empty());
         Self {
@@ -51,8 +56,11 @@ impl Node {
             now,
             failures: Vec::new(),
             lags: false,
+            actions: Vec::new(),
             committed: 0,
             held: Vec::new(),
+            held_actions: Vec::new(),
+            wall: WALL,
             open: BTreeSet::new(),
             tickets: 0,
             random: 0,
@@ -62,9 +70,9 @@ impl Node {
     /// Hands a command in. The completions that follow are returned, of any command.
     pub(crate) fn handle(
         &mut self,
-        command: Command,
+        command: M::Command,
         api_version: i16,
-    ) -> (Ticket, Vec<(Ticket, Response)>) {
+    ) -> (Ticket, Vec<(Ticket, M::Response)>) {
         self.tickets += 1;
         self.random += 1;
         let ticket = Ticket(self.tickets);
@@ -82,7 +90,7 @@ impl Node {
     }
 
     /// Lets time pass, with every deadline on its way.
-    pub(crate) fn advance(&mut self, millis: u64) -> Vec<(Ticket, Response)> {
+    pub(crate) fn advance(&mut self, millis: u64) -> Vec<(Ticket, M::Response)> {
         let target = self.now.monotonic.plus_millis(millis as i64);
         let mut done = Vec::new();
         while let Some(at) = self.shard.next_deadline().filter(|at| *at <= target) {
@@ -95,11 +103,12 @@ impl Node {
     }
 
     /// The coordinator goes and comes back from its log. Those that wait are told if it can.
-    pub(crate) fn reload(&mut self, crash: bool) -> Vec<(Ticket, Response)> {
+    pub(crate) fn reload(&mut self, crash: bool) -> Vec<(Ticket, M::Response)> {
         let mut done = Vec::new();
         if crash {
             self.open.clear();
             self.held.clear();
+            self.held_actions.clear();
             self.log.truncate(self.committed);
         } else {
             done = self.commit();
@@ -107,7 +116,8 @@ impl Node {
             done.extend(self.settle(out));
             assert!(self.open.is_empty(), "{:?} are never answered", self.open);
         }
-        self.shard = GroupShard::new(self.config.clone());
+        self.actions.clear();
+        self.shard = M::new(self.config.clone());
         for (offset, entry) in self.log.iter().enumerate() {
             replay(&mut self.shard, entry, offset);
         }
@@ -126,7 +136,7 @@ impl Node {
         self.open.contains(&ticket)
     }
 
-    fn settle(&mut self, mut out: Output<GroupShard>) -> Vec<(Ticket, Response)> {
+    fn settle(&mut self, mut out: Output<M>) -> Vec<(Ticket, M::Response)> {
         while !out.records.is_empty() && !self.failures.is_empty() {
             let error = self.failures.remove(0);
             out = self.shard.append_failed(out, error, self.now);
@@ -141,21 +151,29 @@ impl Node {
             assert!(self.open.remove(ticket), "{ticket:?} is completed twice or was never open");
         }
         self.held.extend(out.completions);
+        self.held_actions.extend(out.actions);
         if self.lags { Vec::new() } else { self.commit() }
     }
 
     /// The high watermark moves to the log end; answers that waited for it are returned.
-    pub(crate) fn commit(&mut self) -> Vec<(Ticket, Response)> {
+    pub(crate) fn commit(&mut self) -> Vec<(Ticket, M::Response)> {
         self.committed = self.log.len();
+        self.actions.append(&mut self.held_actions);
         std::mem::take(&mut self.held)
     }
 
     fn set_time(&mut self, monotonic: Monotonic) {
-        self.now = Now { monotonic, wall: Timestamp(WALL + (monotonic.0 / 1000) as i64) };
+        self.now = Now { monotonic, wall: Timestamp(self.wall + (monotonic.0 / 1000) as i64) };
+    }
+
+    /// The wall clock jumps.
+    pub(crate) fn set_wall(&mut self, millis: i64) {
+        self.wall = millis - (self.now.monotonic.0 / 1000) as i64;
+        self.set_time(self.now.monotonic);
     }
 }
 
-fn replay(shard: &mut GroupShard, entry: &Entry, offset: usize) {
+fn replay<M: Machine>(shard: &mut M, entry: &Entry, offset: usize) {
     match entry {
         Entry::Record(producer, record) => {
             shard.replay(record, Offset(offset as i64), *producer).unwrap();

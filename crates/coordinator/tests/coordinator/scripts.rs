@@ -29,7 +29,7 @@ use ottla_protocol::messages::{
 };
 use ottla_protocol::{ByteString, ErrorCode, codec};
 
-use crate::node::{Entry, Node};
+use crate::node::{Entry, GroupNode as Node};
 
 macro_rules! stories {
     ($($name:ident)*) => {$(
@@ -63,13 +63,13 @@ struct Story {
 }
 
 /// The words of a line: bare ones, and `key=value`.
-struct Line<'a> {
-    words: Vec<&'a str>,
-    options: BTreeMap<&'a str, &'a str>,
+pub(crate) struct Line<'a> {
+    pub(crate) words: Vec<&'a str>,
+    pub(crate) options: BTreeMap<&'a str, &'a str>,
 }
 
 impl<'a> Line<'a> {
-    fn parse(text: &'a str) -> Self {
+    pub(crate) fn parse(text: &'a str) -> Self {
         let mut line = Line { words: Vec::new(), options: BTreeMap::new() };
         for word in text.split_whitespace() {
             match word.split_once('=') {
@@ -82,7 +82,7 @@ impl<'a> Line<'a> {
         line
     }
 
-    fn text(&self, key: &str, default: &str) -> ByteString {
+    pub(crate) fn text(&self, key: &str, default: &str) -> ByteString {
         match self.options.get(key) {
             Some(&"none") => ByteString::new(),
             Some(value) => (*value).into(),
@@ -90,7 +90,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn number<T: std::str::FromStr>(&self, key: &str, default: T) -> T {
+    pub(crate) fn number<T: std::str::FromStr>(&self, key: &str, default: T) -> T {
         self.options.get(key).map_or(default, |value| value.parse().ok().expect(value))
     }
 }
@@ -519,7 +519,7 @@ fn partitions<'a>(words: &'a [&'a str]) -> impl Iterator<Item = (ByteString, i32
     })
 }
 
-fn millis(text: &str) -> u64 {
+pub(crate) fn millis(text: &str) -> u64 {
     let (number, unit) = text.split_at(text.find(char::is_alphabetic).expect("a unit"));
     let number: u64 = number.parse().unwrap();
     match unit {
@@ -532,13 +532,13 @@ fn millis(text: &str) -> u64 {
     }
 }
 
-fn error_text(code: i16) -> String {
+pub(crate) fn error_text(code: i16) -> String {
     match code {
         0 => "ok".to_owned(),
         code => format!("{code} {}", ErrorCode::from_code(code).unwrap()),
     }
 }
 
-fn error_named(name: &str) -> ErrorCode {
+pub(crate) fn error_named(name: &str) -> ErrorCode {
     (-1..200).filter_map(ErrorCode::from_code).find(|code| code.to_string() == name).expect(name)
 }

@@ -17,7 +17,7 @@ use ottla_protocol::messages::{
 use ottla_protocol::{ByteString, ErrorCode};
 use ottla_testkit::Rng;
 
-use crate::node::Node;
+use crate::node::GroupNode as Node;
 
 const PARTITIONS: i32 = 12;
 const CLIENTS: usize = 6;

@@ -1,0 +1,4 @@
+//! The transaction coordinator.
+
+mod log;
+mod scripts;
