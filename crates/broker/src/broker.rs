@@ -171,18 +171,22 @@ impl Broker {
             replication_factor: -1,
             ..CreatableTopic::default()
         };
-        if **name == *OFFSETS_TOPIC {
-            let config = self.config();
-            topic.num_partitions = config.get(keys::OFFSETS_TOPIC_NUM_PARTITIONS);
-            topic.replication_factor = config.get(keys::OFFSETS_TOPIC_REPLICATION_FACTOR);
-            let segment = config.get(keys::OFFSETS_TOPIC_SEGMENT_BYTES).to_string();
-            let configs = [
-                ("cleanup.policy", "compact"),
-                ("compression.type", "producer"),
-                ("segment.bytes", segment.as_str()),
-            ];
-            topic.configs = configs.map(|(name, value)| crate::topics::setting(name, value)).into();
-        }
+        let config = self.config();
+        let configs = match &**name {
+            OFFSETS_TOPIC => {
+                topic.num_partitions = config.get(keys::OFFSETS_TOPIC_NUM_PARTITIONS);
+                topic.replication_factor = config.get(keys::OFFSETS_TOPIC_REPLICATION_FACTOR);
+                let segment = config.get(keys::OFFSETS_TOPIC_SEGMENT_BYTES);
+                vec![
+                    ("cleanup.policy", "compact".to_owned()),
+                    ("compression.type", "producer".to_owned()),
+                    ("segment.bytes", segment.to_string()),
+                ]
+            }
+            _ => Vec::new(),
+        };
+        let settings = configs.iter().map(|(name, value)| crate::topics::setting(name, value));
+        topic.configs = settings.collect();
         topic
     }
 
@@ -229,9 +233,9 @@ impl Broker {
         for due in self.timers.due(now.monotonic) {
             self.run_due(due, now);
         }
-        let groups = self.groups.tick(self, now);
+        let coordinators = self.coordinators().map(|(_, shards)| shards.tick(self, now));
         let quorum = self.quorum.tick(self, now);
-        self.timers.next().min(groups).min(quorum)
+        coordinators.into_iter().fold(self.timers.next().min(quorum), Monotonic::min)
     }
 
     fn run_due(&self, due: Due, now: Now) {
@@ -269,7 +273,9 @@ impl Broker {
     /// Stops: whoever waits is refused, logs are closed and marked clean.
     pub fn shut_down(&self) {
         let now = self.env().now();
-        self.groups.unload_all(now);
+        for (_, shards) in self.coordinators() {
+            shards.unload_all(now);
+        }
         for job in self.timers.drain() {
             // Files that wait for their delayed removal go now.
             if let Due::Job(job @ (Job::Delete(_) | Job::RemoveDirectory(_))) = job {

@@ -32,8 +32,8 @@ pub enum Job {
     OpenPartitions,
     /// Syncs a partition's log.
     Flush(Arc<Partition>),
-    /// Replays a partition of `__consumer_offsets`.
-    LoadGroups(i32),
+    /// Replays a partition of a coordinator's topic.
+    LoadShard(Arc<Partition>),
     /// Applies retention to every partition.
     Retention,
     /// Forgets idle producers of every partition.
@@ -59,7 +59,7 @@ impl Job {
         match self {
             // On the lane that publishes images: nobody else opens partitions.
             Self::FlushMetadata | Self::SnapshotMetadata | Self::OpenPartitions => Lane::Metadata,
-            Self::Flush(_) | Self::LoadGroups(_) | Self::FlushAged => Lane::Data,
+            Self::Flush(_) | Self::LoadShard(_) | Self::FlushAged => Lane::Data,
             Self::Retention
             | Self::ExpireProducers
             | Self::CheckpointHighWatermarks
@@ -78,7 +78,7 @@ impl std::fmt::Debug for Job {
             Self::SnapshotMetadata => f.write_str("snapshot metadata"),
             Self::OpenPartitions => f.write_str("open partitions"),
             Self::Flush(partition) => write!(f, "flush {}", partition.name),
-            Self::LoadGroups(index) => write!(f, "load groups {index}"),
+            Self::LoadShard(partition) => write!(f, "load {}", partition.name),
             Self::Retention => f.write_str("retention"),
             Self::ExpireProducers => f.write_str("expire producers"),
             Self::FlushAged => f.write_str("flush aged"),
@@ -133,7 +133,11 @@ impl Broker {
             Job::SnapshotMetadata => self.quorum.run_snapshot(self),
             Job::OpenPartitions => self.open_postponed(),
             Job::Flush(partition) => self.flush(&partition),
-            Job::LoadGroups(index) => self.groups.load(index, self),
+            Job::LoadShard(partition) => {
+                if let Some(shards) = self.coordinator_of(&partition.name.topic) {
+                    shards.load(partition.name.index.0, self);
+                }
+            }
             Job::Retention => self.run_retention(),
             Job::ExpireProducers => {
                 for partition in self.partitions.all() {
@@ -170,13 +174,13 @@ impl Broker {
                 return self.run_soon(Job::Flush(Arc::clone(partition)));
             }
             let again = partition.flushed(result, self.env().now());
-            if partition.name.topic == crate::groups::OFFSETS_TOPIC {
+            if let Some(shards) = self.coordinator_of(&partition.name.topic) {
                 let index = partition.name.index.0;
                 if partition.directory.offline().is_some() {
                     // Nothing more is committed here: who waits for it is told so.
-                    self.groups.give_up(index, self.env().now());
+                    shards.give_up(index, self.env().now());
                 } else {
-                    self.groups.committed(index);
+                    shards.committed(index, self);
                 }
             }
             if !again {

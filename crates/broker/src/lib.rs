@@ -1,7 +1,8 @@
 //! The broker as a library without a runtime: frames in, answers out.
 //!
 //! - [`Connection`]: one client's requests in order; [`api`]: one file and one row per API.
-//! - [`Broker`]: what requests reach: [`partition::Partition`]s, the [`quorum`], the [`groups`].
+//! - [`Broker`]: what requests reach: [`partition::Partition`]s, the [`quorum`], the coordinators'
+//!   [`shards`].
 //! - [`Env`]: time, randomness, threads and a timer, given by `server` or by `sim`.
 //! - [`jobs::Job`]: slow work as data.
 //!
@@ -15,7 +16,6 @@ mod connection;
 mod context;
 mod dynamic_config;
 mod env;
-mod group_log;
 pub mod groups;
 pub mod jobs;
 mod listener;
@@ -28,6 +28,8 @@ mod publish;
 pub mod quorum;
 mod router;
 pub mod sessions;
+mod shard_log;
+pub mod shards;
 mod startup;
 mod sync;
 mod timers;

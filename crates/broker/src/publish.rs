@@ -14,7 +14,6 @@ use ottla_storage::dirs::{self, PartitionMetadata};
 use ottla_storage::{Log, OpenLog, RecoveryReport, StorageError};
 
 use crate::Broker;
-use crate::groups::OFFSETS_TOPIC;
 use crate::jobs::Job;
 use crate::partition::{Directory, Partition, PartitionName};
 use crate::startup::Leftovers;
@@ -26,6 +25,11 @@ impl Broker {
         let touched = Touched::by(records);
         if touched.broker_config {
             self.reconfigure(&image);
+        }
+        if touched.broker_config || touched.features {
+            for (_, shards) in self.coordinators() {
+                shards.reconfigure(&self.config(), &image);
+            }
         }
         for id in &touched.topics {
             match image.topic_by_id(*id) {
@@ -52,11 +56,11 @@ impl Broker {
                 self.apply_leadership(&known, partition);
             } else if self.opened.load(Ordering::Acquire) {
                 self.open_partition(image, topic, index, partition);
-                if *topic.name == *OFFSETS_TOPIC
+                if let Some(shards) = self.coordinator_of(&topic.name)
                     && let Some(partition) = self.partitions.get(topic.id, index.0)
                 {
-                    self.groups.take_over(&partition);
-                    self.groups.load(index.0, self);
+                    shards.take_over(&partition);
+                    shards.load(index.0, self);
                 }
             }
         }
@@ -183,8 +187,8 @@ impl Broker {
     fn remove_topic(&self, id: Uuid) {
         for partition in self.partitions.remove_topic(id) {
             partition.resign();
-            if partition.name.topic == OFFSETS_TOPIC {
-                self.groups.give_up(partition.name.index.0, self.env().now());
+            if let Some(shards) = self.coordinator_of(&partition.name.topic) {
+                shards.give_up(partition.name.index.0, self.env().now());
             }
             let name = &partition.name;
             let result = self.mark_deleted(&partition.directory, &name.topic, name.index);
@@ -245,14 +249,16 @@ impl Broker {
         }
     }
 
-    /// Hands the partitions of `__consumer_offsets` to the group coordinator.
-    pub(crate) fn take_over_groups(&self) {
+    /// Hands the partitions of their topics to the coordinators.
+    pub(crate) fn take_over_shards(&self) {
         let image = self.image();
-        let Some(topic) = image.topic(OFFSETS_TOPIC) else { return };
-        for (index, _) in topic.partitions() {
-            if let Some(partition) = self.partitions.get(topic.id, index.0) {
-                self.groups.take_over(&partition);
-                self.env().submit(Job::LoadGroups(index.0));
+        for (name, shards) in self.coordinators() {
+            let Some(topic) = image.topic(name) else { continue };
+            for (index, _) in topic.partitions() {
+                if let Some(partition) = self.partitions.get(topic.id, index.0) {
+                    shards.take_over(&partition);
+                    self.env().submit(Job::LoadShard(partition));
+                }
             }
         }
     }
@@ -297,6 +303,7 @@ struct Touched {
     topics: BTreeSet<Uuid>,
     topic_configs: BTreeSet<ByteString>,
     broker_config: bool,
+    features: bool,
 }
 
 impl Touched {
@@ -311,6 +318,7 @@ impl Touched {
                 MetadataRecord::Config(r) if r.resource_type == ConfigResource::TOPIC => {
                     touched.topic_configs.insert(r.resource_name.clone());
                 }
+                MetadataRecord::FeatureLevel(_) => touched.features = true,
                 MetadataRecord::Config(r) if r.resource_type == ConfigResource::BROKER => {
                     touched.broker_config = true;
                 }

@@ -154,9 +154,9 @@ impl Broker {
     /// The controller refuses.
     pub fn serve(self: &Arc<Self>) -> Result<(), StartError> {
         self.opened.store(true, Ordering::Release);
-        // Unfenced, this broker is given its leaderships; groups are read from partitions it leads.
+        // Unfenced, this broker is given its leaderships; coordinators read partitions it leads.
         self.heartbeat_now(false)?;
-        self.take_over_groups();
+        self.take_over_shards();
         let now = self.env().now();
         let config = self.config();
         let initial = config.get(keys::LOG_INITIAL_TASK_DELAY_MS);

@@ -100,10 +100,9 @@ impl Lanes {
     fn data_worker(&self, job: &Job) -> &Worker {
         let mut hasher = DefaultHasher::new();
         match job {
-            Job::Flush(partition) => {
+            Job::Flush(partition) | Job::LoadShard(partition) => {
                 (partition.name.topic_id, partition.name.index).hash(&mut hasher);
             }
-            Job::LoadGroups(index) => index.hash(&mut hasher),
             _ => {}
         }
         let [first, ..] = &self.data;

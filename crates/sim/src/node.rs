@@ -35,13 +35,12 @@ pub(crate) struct LaneKey(pub(crate) Lane, pub(crate) u64);
 impl LaneKey {
     pub(crate) fn of(job: &Job) -> Self {
         let number = match job {
-            Job::Flush(partition) => {
+            Job::Flush(partition) | Job::LoadShard(partition) => {
                 let name = &partition.name;
                 let bytes = name.topic.bytes();
                 let sum = bytes.fold(0_u64, |sum, byte| sum * 31 % 65_521 + u64::from(byte));
                 sum + name.index.0 as u64
             }
-            Job::LoadGroups(index) => *index as u64,
             _ => 0,
         };
         Self(job.lane(), number % DATA_LANES)

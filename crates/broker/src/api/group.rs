@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use ottla_coordinator::{Command, Response, partition_for};
 use ottla_protocol::ErrorCode;
-use ottla_protocol::ids::Monotonic;
 
-use super::{Reply, Wait};
+use super::Reply;
 use crate::context::Context;
 use crate::groups::OFFSETS_TOPIC;
 use crate::wait::Promise;
@@ -53,39 +52,8 @@ pub(super) fn gather<R: Send + 'static>(
     promises: Vec<Arc<Promise<Response>>>,
     finish: impl FnOnce(Vec<Response>) -> R + Send + 'static,
 ) -> Reply<R> {
-    let slots = promises.into_iter().map(|promise| (promise, None)).collect();
-    let mut gather = Gather { slots, finish: Some(Box::new(finish)) };
-    match gather.poll(ctx, false) {
-        Some(response) => Reply::Now(response),
-        None => Reply::wait(gather),
-    }
-}
-
-type Finish<R> = Box<dyn FnOnce(Vec<Response>) -> R + Send>;
-
-struct Gather<R> {
-    slots: Vec<(Arc<Promise<Response>>, Option<Response>)>,
-    finish: Option<Finish<R>>,
-}
-
-impl<R: Send> Wait<R> for Gather<R> {
-    fn poll(&mut self, ctx: &Context<'_>, _expired: bool) -> Option<R> {
-        for (promise, response) in &mut self.slots {
-            if response.is_none() {
-                *response = promise.take(ctx.waiter);
-            }
-        }
-        if self.slots.iter().any(|(_, response)| response.is_none()) {
-            return None;
-        }
-        let version = ctx.version();
-        let responses = self.slots.drain(..).filter_map(|(_, response)| response);
-        let responses = responses.map(|response| response.for_version(version)).collect();
-        self.finish.take().map(|finish| finish(responses))
-    }
-
-    fn deadline(&self) -> Monotonic {
-        // The coordinator gives every command an answer in its own time.
-        Monotonic::NEVER
-    }
+    let version = ctx.version();
+    super::gather::gather(ctx, promises, move |responses| {
+        finish(responses.into_iter().map(|response| response.for_version(version)).collect())
+    })
 }

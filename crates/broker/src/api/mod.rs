@@ -47,6 +47,7 @@ mod expire_delegation_token;
 mod fetch;
 mod find_coordinator;
 mod forward;
+mod gather;
 mod get_telemetry_subscriptions;
 mod group;
 mod heartbeat;

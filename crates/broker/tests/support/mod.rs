@@ -123,14 +123,29 @@ impl Node {
     /// # Errors
     /// What is wrong with the disk's content.
     pub(crate) fn start(disk: &MemDisk) -> Result<Self, StartError> {
+        Self::start_with(disk, &[])
+    }
+
+    /// As [`Node::start`], with settings of the test's own.
+    ///
+    /// # Errors
+    /// What is wrong with the disk's content.
+    #[allow(dead_code, reason = "not every test has settings of its own")]
+    pub(crate) fn start_with(
+        disk: &MemDisk,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, StartError> {
         let world = World::new();
-        let settings = [
+        let mut all = vec![
             ("log.dirs", DIR),
             ("controller.quorum.bootstrap.servers", ""),
             ("controller.quorum.voters", "1@localhost:9093"),
             ("offsets.topic.num.partitions", "1"),
+            ("transaction.state.log.num.partitions", "1"),
             ("num.partitions", "2"),
         ];
+        all.extend_from_slice(settings);
+        let settings = all;
         let (config, _) = BrokerConfig::load(None, &settings).unwrap();
         let disk: Arc<MemDisk> = Arc::new(disk.clone());
         let plan = OpenDirs {

@@ -1,21 +1,23 @@
-//! The group coordinator's records in and out of partitions of `__consumer_offsets`.
+//! A coordinator's records in and out of the partitions of its topic.
 
 use bytes::Bytes;
-use ottla_coordinator::{GroupShard, LogRecord, Machine, Output};
+use ottla_coordinator::{LogRecord, Machine, Output};
 use ottla_protocol::ids::{Now, Offset, ProducerId};
 use ottla_protocol::records::{
     BatchBuilder, BatchOptions, BatchView, BuildError, EndTxnMarker, WalkLimits, batches, records,
 };
+
+use ottla_storage::VerificationGuard;
 
 use crate::partition::{AppendOutcome, Isolation, Partition, PartitionError, Read};
 
 /// Most bytes read at once while loading.
 const READ_BYTES: u32 = 1 << 20;
 
-/// Most bytes that a batch of group records may inflate to.
+/// Most bytes that a batch of a coordinator's records may inflate to.
 const LIMITS: WalkLimits = WalkLimits { inflated_bytes_max: 256 << 20 };
 
-/// Why a partition of group records could not be loaded.
+/// Why a partition of a coordinator's topic could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
     /// The partition refuses.
@@ -34,27 +36,30 @@ pub(crate) enum LoadError {
     },
 }
 
-/// Appends the records of an output as one batch.
+/// Appends the records of an output as one batch. Those of a client's transaction need the guard of
+/// its verification.
 ///
 /// # Errors
 /// As [`Partition::append_own`]; a batch that cannot be built is refused like a corrupt one.
-pub(crate) fn append(
+pub(crate) fn append<M: Machine>(
     partition: &Partition,
-    output: &Output<GroupShard>,
+    output: &Output<M>,
+    guard: Option<VerificationGuard>,
     now: Now,
 ) -> Result<AppendOutcome, PartitionError> {
     let batch = build(output, now).map_err(|error| {
         PartitionError::Append(ottla_storage::AppendError::Corrupt(error.to_string()))
     })?;
-    partition.append_own(&batch, None, now)
+    partition.append_own(&batch, guard, now)
 }
 
-fn build(output: &Output<GroupShard>, now: Now) -> Result<Vec<u8>, BuildError> {
+fn build<M: Machine>(output: &Output<M>, now: Now) -> Result<Vec<u8>, BuildError> {
     let mut options = BatchOptions::default();
     if let Some((id, epoch)) = output.producer {
         options.transactional = true;
         options.producer_id = id;
         options.producer_epoch = epoch;
+        options.base_sequence = 0;
     }
     let mut batch = BatchBuilder::new(options);
     for record in &output.records {
@@ -63,11 +68,11 @@ fn build(output: &Output<GroupShard>, now: Now) -> Result<Vec<u8>, BuildError> {
     batch.build()
 }
 
-/// Feeds every record of a partition to a shard. Returns how many there were.
+/// Feeds every record of a partition to a machine. Returns how many there were.
 ///
 /// # Errors
 /// See [`LoadError`].
-pub(crate) fn replay(partition: &Partition, machine: &mut GroupShard) -> Result<u64, LoadError> {
+pub(crate) fn replay<M: Machine>(partition: &Partition, machine: &mut M) -> Result<u64, LoadError> {
     let offsets = partition.offsets(None)?;
     let (mut at, mut count) = (offsets.log_start, 0);
     while at < offsets.high_watermark {
@@ -97,7 +102,7 @@ pub(crate) fn replay(partition: &Partition, machine: &mut GroupShard) -> Result<
     Ok(count)
 }
 
-fn replay_batch(batch: &BatchView<'_>, machine: &mut GroupShard) -> Result<u64, LoadError> {
+fn replay_batch<M: Machine>(batch: &BatchView<'_>, machine: &mut M) -> Result<u64, LoadError> {
     let header = batch.header();
     let damaged = |reason: String| LoadError::Damaged { offset: header.base_offset, reason };
     let mut count = 0;
