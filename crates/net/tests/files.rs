@@ -96,13 +96,16 @@ fn answer(slices: &[(u64, u64)]) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slices_arrive_exactly_by_every_way_of_sending() {
     let end = FILE_BYTES as u64;
-    let requests: [&[(u64, u64)]; 6] = [
+    let requests: [&[(u64, u64)]; 8] = [
         &[(0, 1)],
         &[(4095, 2), (0, 0), (end - 1, 1)],
         &[(1, end - 1)],
         &[(0, end), (0, end)],
         &[(123_457, 1_048_576), (1_048_575, 65_537), (2_000_000, 1)],
         &[(end, 0)],
+        // Around the size up to which a slice travels with the bytes before it.
+        &[(77, 16_384), (99, 16_385), (5, 16_383), (1, 16_384), (3, 16_385)],
+        &[(0, 1000); 200],
     ];
     for has_fd in [true, false] {
         for buffer in [None, Some(64 << 10)] {
@@ -121,6 +124,38 @@ async fn slices_arrive_exactly_by_every_way_of_sending() {
             }
         }
     }
+}
+
+/// A file that is truncated while it is read for the first time: from then on it has no descriptor,
+/// and reading it is an error.
+struct Truncated {
+    file: File,
+    asked: std::sync::atomic::AtomicU32,
+}
+
+impl FileSource for Truncated {
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        let first = self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+        first.then(|| self.file.as_fd())
+    }
+    fn read_at(&self, _buf: &mut [u8], _position: u64) -> io::Result<usize> {
+        Err(io::Error::other("truncated"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_slice_truncated_while_it_is_read_is_not_sent() {
+    let path = std::env::temp_dir().join(format!("ottla-net-truncated-{}", std::process::id()));
+    std::fs::write(&path, [7; 4096]).unwrap();
+    let file = File::open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let source = Arc::new(Truncated { file, asked: 0.into() });
+    let (running, log) = serve(source, Settings::default());
+    let mut stream = connect(running.address).await;
+    send(&mut stream, &request(&[(10, 100)])).await;
+    let got = receive_all(&mut stream).await;
+    assert!(!got.contains(&7), "no byte of the slice: {got:?}");
+    assert_eq!(log.wait_closed(1).await, ["cannot read a file to send: truncated"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
