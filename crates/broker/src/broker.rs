@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use arc_swap::ArcSwap;
 use bytestring::ByteString;
 use ottla_config::{BrokerConfig, keys};
-use ottla_metadata::{Command, CommandContext, Image, Random};
+use ottla_metadata::{Command, CommandContext, Image, MutationQuota, Random};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::ids::{BrokerId, Monotonic, Now, Offset, ProducerId};
 use ottla_protocol::messages::create_topics_request::CreatableTopic;
@@ -26,6 +26,7 @@ use crate::partition::Directory;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::quorum::{CommandResult, MetadataQuorum};
+use crate::quotas::Quotas;
 use crate::sessions::FetchSessions;
 use crate::startup::Leftovers;
 use crate::timers::Timers;
@@ -64,6 +65,8 @@ pub struct Broker {
     pub partitions: Partitions,
     /// The group coordinator.
     pub groups: Groups,
+    /// Client quotas, and what clients have used of them.
+    pub quotas: Quotas,
     /// Incremental fetch sessions.
     pub sessions: FetchSessions,
     pub(crate) producer_ids: ProducerIds,
@@ -130,14 +133,16 @@ impl Broker {
         command: Command,
     ) -> Arc<Promise<CommandResult>> {
         let host = ctx.connection.peer.ip().to_canonical().to_string();
-        self.command_from(ctx.now, &host, command)
+        let mut mutations = ctx.mutation_quota();
+        let mutations = mutations.as_mut().map(|quota| quota as &mut dyn MutationQuota);
+        self.command_from(ctx.now, (&host, mutations), command)
     }
 
-    /// Hands a command to the controller. `host` is where it came from.
+    /// Hands a command to the controller, with where it came from and the quota it is under.
     pub(crate) fn command_from(
         &self,
         now: Now,
-        host: &str,
+        (host, mutations): (&str, Option<&mut dyn MutationQuota>),
         command: Command,
     ) -> Arc<Promise<CommandResult>> {
         let mut random = EnvRandom(self.env());
@@ -147,6 +152,7 @@ impl Broker {
             random: &mut random,
             principal: "User:ANONYMOUS",
             client_host: host,
+            mutations: mutations.map(|quota| quota as _),
         };
         self.quorum.submit(self, command, &mut context)
     }

@@ -5,6 +5,9 @@
 //! earlier ones still wait for their acknowledgement. The depth is bounded by
 //! [`IN_FLIGHT_MAX`]; at the bound, and while a request must wait its turn, the connection asks for
 //! no more frames and TCP pushes back on the client.
+//!
+//! A client over its quota is answered at once, and its connection starts nothing until the pause it
+//! was told of is over (KIP-219). What is parked goes on.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -18,6 +21,7 @@ use crate::api::{self, ErasedReply, ErasedWait};
 use crate::context::{Context, RequestInfo};
 use crate::listener::Listener;
 use crate::router::{self, Routed};
+use crate::throttle::Usage;
 use crate::wait::{Waiter, Wake};
 
 /// Most requests of one connection that may be appended and unanswered.
@@ -73,6 +77,7 @@ impl Drop for Parked {
 struct InFlight {
     request: RequestInfo,
     state: State,
+    usage: Usage,
 }
 
 /// The protocol side of one connection. Owned and called by one task.
@@ -82,6 +87,8 @@ pub struct Connection {
     wake: Arc<dyn Wake>,
     in_flight: VecDeque<InFlight>,
     held: Option<Routed>,
+    /// Until when nothing is started, if the client is over a quota.
+    paused_until: Option<Monotonic>,
     closing: Option<String>,
 }
 
@@ -89,7 +96,8 @@ impl Connection {
     /// A connection that was just accepted. `wake` asks its task to call [`Connection::poll`].
     #[must_use]
     pub fn new(broker: Arc<Broker>, info: ConnectionInfo, wake: Arc<dyn Wake>) -> Self {
-        Self { broker, info, wake, in_flight: VecDeque::new(), held: None, closing: None }
+        let in_flight = VecDeque::new();
+        Self { broker, info, wake, in_flight, held: None, paused_until: None, closing: None }
     }
 
     /// Whether [`Connection::frame`] may be called. False is back-pressure: stop reading.
@@ -97,6 +105,7 @@ impl Connection {
     pub fn ready_for_frame(&self) -> bool {
         self.closing.is_none()
             && self.held.is_none()
+            && self.paused_until.is_none()
             && self.in_flight.len() < IN_FLIGHT_MAX
             && self.in_flight.iter().all(InFlight::may_be_passed)
     }
@@ -112,13 +121,18 @@ impl Connection {
 
     /// Looks again at the parked requests whose event happened or whose deadline passed.
     pub fn poll(&mut self, now: Now) {
+        if self.paused_until.is_some_and(|until| until <= now.monotonic) {
+            self.paused_until = None;
+        }
         for index in 0..self.in_flight.len() {
             if let Some(request) = self.in_flight.get_mut(index) {
                 let outcome = request.poll(&self.broker, &self.info, &self.wake, now);
+                let pause_until = request.usage.pause_until;
                 if let Err(reason) = outcome {
                     self.close(reason);
                     return;
                 }
+                self.pause(pause_until, now);
             }
         }
         if let Some(routed) = self.held.take() {
@@ -151,7 +165,7 @@ impl Connection {
             State::Parked(ref parked) => parked.deadline,
             State::Ready(_) => Monotonic::NEVER,
         });
-        deadlines.min().unwrap_or(Monotonic::NEVER)
+        deadlines.chain(self.paused_until).min().unwrap_or(Monotonic::NEVER)
     }
 
     /// Why the connection is to be closed once [`Connection::take_response`] gives nothing more.
@@ -162,7 +176,8 @@ impl Connection {
 
     fn may_start(&self, routed: &Routed) -> bool {
         let pipelined = routed.request.row.pipelined;
-        self.in_flight.iter().all(|r| !r.is_parked() || (pipelined && r.may_be_passed()))
+        let passes = |r: &InFlight| !r.is_parked() || (pipelined && r.may_be_passed());
+        self.paused_until.is_none() && self.in_flight.iter().all(passes)
     }
 
     fn start(&mut self, routed: Routed, now: Now) {
@@ -170,21 +185,30 @@ impl Connection {
         self.broker.metrics.count_request(request.row.key);
         let waiter = Waiter::new(Arc::clone(&self.wake));
         let context = Context::new(&self.broker, &self.info, &request, now, &waiter);
+        context.count_request();
         let reply = match body {
             Some(body) => (request.row.run)(&context, body),
             None => Ok(api::unsupported_version(&context)),
         };
+        let usage = context.used();
+        drop(context);
+        self.pause(usage.pause_until, now);
         match reply {
-            Ok(ErasedReply::Ready(response)) => self.push(request, State::Ready(response)),
+            Ok(ErasedReply::Ready(response)) => {
+                let state = State::Ready(response);
+                self.in_flight.push_back(InFlight { request, state, usage });
+            }
             Ok(ErasedReply::Silent) => {}
             Ok(ErasedReply::Wait(wait)) => {
-                drop(context);
                 let deadline = wait.deadline();
                 let state = State::Parked(Parked { wait, waiter, deadline });
-                let mut parked = InFlight { request, state };
+                let mut parked = InFlight { request, state, usage };
                 // Park registers, then checks once more: the event may have happened in between.
                 match parked.poll_now(&self.broker, &self.info, &self.wake, now) {
-                    Ok(()) => self.in_flight.push_back(parked),
+                    Ok(()) => {
+                        self.pause(parked.usage.pause_until, now);
+                        self.in_flight.push_back(parked);
+                    }
                     Err(reason) => self.close(reason),
                 }
             }
@@ -196,8 +220,11 @@ impl Connection {
         }
     }
 
-    fn push(&mut self, request: RequestInfo, state: State) {
-        self.in_flight.push_back(InFlight { request, state });
+    /// Starts nothing until then, or until a later time said before.
+    fn pause(&mut self, until: Monotonic, now: Now) {
+        if until > now.monotonic {
+            self.paused_until = Some(self.paused_until.map_or(until, |old| old.max(until)));
+        }
     }
 
     /// Responses that were ready stay to be written; everything else is dropped.
@@ -252,7 +279,10 @@ impl InFlight {
             parked.waiter = Waiter::new(Arc::clone(wake));
         }
         let context = Context::new(broker, info, &self.request, now, &parked.waiter);
-        match parked.wait.poll(&context, parked.deadline <= now.monotonic) {
+        context.usage.set(self.usage);
+        let polled = parked.wait.poll(&context, parked.deadline <= now.monotonic);
+        self.usage = context.used();
+        match polled {
             Ok(None) => {
                 parked.deadline = parked.wait.deadline();
                 Ok(())

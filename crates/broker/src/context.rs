@@ -1,6 +1,6 @@
 //! What a handler sees of the request, the connection and the broker.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use bytestring::ByteString;
@@ -15,6 +15,7 @@ use crate::api::Row;
 use crate::connection::ConnectionInfo;
 use crate::listener::Endpoint;
 use crate::partition::Partition;
+use crate::throttle::Usage;
 use crate::wait::Waiter;
 
 /// One request's header, resolved to its row of the API table.
@@ -28,17 +29,20 @@ pub struct RequestInfo {
     pub correlation_id: i32,
     /// `client.id`; empty when the client gave none.
     pub client_id: ByteString,
+    /// Length of the request's frame in bytes.
+    pub size: usize,
 }
 
 impl RequestInfo {
-    /// From the wire header.
+    /// From the wire header of a frame of `size` bytes.
     #[must_use]
-    pub fn new(row: &'static Row, header: RequestHeader) -> Self {
+    pub fn new(row: &'static Row, header: RequestHeader, size: usize) -> Self {
         Self {
             row,
             version: header.request_api_version,
             correlation_id: header.correlation_id,
             client_id: header.client_id.unwrap_or_default(),
+            size,
         }
     }
 }
@@ -58,6 +62,9 @@ pub struct Context<'a> {
     /// Registered where the request waits. Valid for this poll only.
     pub waiter: &'a Arc<Waiter>,
     slices: RefCell<Vec<LogSlice>>,
+    /// When this call began, by a clock read for it alone: `now` may be that of a whole round.
+    began: Monotonic,
+    pub(crate) usage: Cell<Usage>,
 }
 
 impl<'a> Context<'a> {
@@ -71,7 +78,15 @@ impl<'a> Context<'a> {
         waiter: &'a Arc<Waiter>,
     ) -> Self {
         let image = broker.image();
-        Self { broker, connection, request, now, image, waiter, slices: RefCell::default() }
+        let (slices, usage) = (RefCell::default(), Cell::default());
+        let began = broker.env().monotonic();
+        Self { broker, connection, request, now, image, waiter, slices, began, usage }
+    }
+
+    /// Time since this call began, in microseconds.
+    pub(crate) fn elapsed_us(&self) -> u64 {
+        let elapsed = self.broker.env().monotonic().since(self.began);
+        u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
     }
 
     /// The API version of the request.

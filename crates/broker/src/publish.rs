@@ -31,6 +31,10 @@ impl Broker {
                 shards.reconfigure(&self.config(), &image);
             }
         }
+        if touched.quotas {
+            self.quotas.replace(&image);
+            self.limit_connections();
+        }
         for id in &touched.topics {
             match image.topic_by_id(*id) {
                 Some(topic) => self.apply_topic(&image, topic),
@@ -304,6 +308,7 @@ struct Touched {
     topic_configs: BTreeSet<ByteString>,
     broker_config: bool,
     features: bool,
+    quotas: bool,
 }
 
 impl Touched {
@@ -322,6 +327,7 @@ impl Touched {
                 MetadataRecord::Config(r) if r.resource_type == ConfigResource::BROKER => {
                     touched.broker_config = true;
                 }
+                MetadataRecord::ClientQuota(_) => touched.quotas = true,
                 _ => {}
             }
         }

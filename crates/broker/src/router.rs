@@ -52,6 +52,7 @@ pub(crate) enum RouteError {
 /// # Errors
 /// See [`RouteError`].
 pub(crate) fn route(listener: &Listener, frame: Bytes) -> Result<Routed, RouteError> {
+    let size = frame.len();
     let unknown = |key| RouteError::UnknownApi { key, listener: listener.name.clone() };
     let frame = RequestFrame::parse(frame).map_err(|error| match error {
         FrameError::Header(error) => RouteError::Header(error),
@@ -68,5 +69,5 @@ pub(crate) fn route(listener: &Listener, frame: Bytes) -> Result<Routed, RouteEr
     if !supported {
         header.request_api_version = 0;
     }
-    Ok(Routed { request: RequestInfo::new(row, header), body: supported.then_some(body) })
+    Ok(Routed { request: RequestInfo::new(row, header, size), body: supported.then_some(body) })
 }

@@ -34,6 +34,7 @@ use crate::partition::Directory;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::quorum::{MetadataQuorum, OpenQuorum, QuorumError};
+use crate::quotas::Quotas;
 use crate::sessions::FetchSessions;
 use crate::timers::Timers;
 
@@ -111,7 +112,7 @@ impl Broker {
                 cluster_id: dirs.cluster_id().to_owned(),
             },
             config: ArcSwap::new(Arc::clone(&config)),
-            static_config: config,
+            static_config: Arc::clone(&config),
             image: ArcSwap::from_pointee(image),
             directories,
             leftovers,
@@ -123,6 +124,7 @@ impl Broker {
             quorum,
             partitions: Partitions::default(),
             groups: Groups::default(),
+            quotas: Quotas::new(&config),
             sessions: FetchSessions::new(usize::try_from(sessions).unwrap_or(0)),
             producer_ids: ProducerIds::default(),
             metrics: Metrics::default(),
@@ -132,6 +134,7 @@ impl Broker {
         };
         broker.command_now(Command::Activate)?;
         broker.epoch = broker.register(&advertised, previous_epoch.unwrap_or(-1))?;
+        broker.quotas.replace(&broker.image());
         broker.reconfigure(&broker.image());
         broker.remove_leftover_directories();
         let tasks = broker.tasks();
@@ -184,7 +187,7 @@ impl Broker {
 
     /// Runs a command to its commit on this thread: nothing else happens yet.
     fn command_now(&self, command: Command) -> Result<Response, StartError> {
-        let promise = self.command_from(self.env().now(), "", command);
+        let promise = self.command_from(self.env().now(), ("", None), command);
         self.quorum.run_flush(self);
         match promise.peek() {
             Some(Ok(response)) => Ok(response),
@@ -256,7 +259,7 @@ impl Broker {
     /// Tells the controller that this broker lives.
     pub(crate) fn heartbeat(&self, now: Now) {
         let command = Command::BrokerHeartbeat(self.heartbeat_request(false));
-        drop(self.command_from(now, "", command));
+        drop(self.command_from(now, ("", None), command));
     }
 
     fn tasks(&self) -> Vec<OpenTask> {
@@ -326,5 +329,11 @@ impl Broker {
     /// Puts the dynamic configuration of an image in force.
     pub(crate) fn reconfigure(&self, image: &Image) {
         self.config.store(Arc::new(dynamic_config::with_dynamic(&self.static_config, image)));
+        self.limit_connections();
+    }
+
+    /// Tells the environment what limits connections now.
+    pub(crate) fn limit_connections(&self) {
+        self.env().limit_connections(&self.config(), &self.quotas.ip_rates());
     }
 }

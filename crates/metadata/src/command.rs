@@ -20,6 +20,33 @@ pub struct CommandContext<'a> {
     pub principal: &'a str,
     /// From where.
     pub client_host: &'a str,
+    /// The sender's quota on partitions created and deleted; `None` if it is under none.
+    pub mutations: Option<&'a mut dyn MutationQuota>,
+}
+
+/// A client's quota on partitions created and deleted (KIP-599).
+pub trait MutationQuota {
+    /// Counts partitions that are to be created or deleted.
+    ///
+    /// # Errors
+    /// They may not be: answer THROTTLING_QUOTA_EXCEEDED. Nothing was counted.
+    fn record(&mut self, partitions: usize) -> Result<(), QuotaExceeded>;
+
+    /// How long the client is to pause after this request, in milliseconds; 0 for not at all.
+    fn pause_ms(&self) -> i32;
+}
+
+/// A client has used up its quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the quota on partitions created and deleted is used up: try again after the throttle time"
+)]
+pub struct QuotaExceeded;
+
+impl From<QuotaExceeded> for ApiError {
+    fn from(error: QuotaExceeded) -> Self {
+        Self::new(ErrorCode::ThrottlingQuotaExceeded, error.to_string())
+    }
 }
 
 /// An error of one item of a request.

@@ -24,7 +24,10 @@ mod record;
 mod rules;
 pub mod snapshot;
 
-pub use command::{ApiError, Command, CommandContext, ControllerError, Outcome, Response};
+pub use command::{
+    ApiError, Command, CommandContext, ControllerError, MutationQuota, Outcome, QuotaExceeded,
+    Response,
+};
 pub use controller::{Controller, ControllerConfig};
 pub use image::{
     Acl, BrokerRegistration, ConfigMap, ConfigResource, ControllerRegistration, DelegationToken,

@@ -276,6 +276,7 @@ fn uncommitted_topics_exist_for_the_next_command_and_can_be_discarded() {
         random: &mut random,
         principal: "User:a",
         client_host: "",
+        mutations: None,
     };
     let command = Command::from(create(vec![topic("a", 1, 1)]));
     let outcome = cluster.controller.handle(command.clone(), &mut ctx).unwrap();

@@ -172,6 +172,11 @@ pub enum Refusal {
         /// The limit.
         limit: u32,
     },
+    /// The address connects faster than its `connection_creation_rate` allows.
+    TooFast {
+        /// The connection is left unanswered for so long before it is closed.
+        pause: Duration,
+    },
     /// The server is stopping.
     Stopping,
 }

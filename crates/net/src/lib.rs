@@ -13,6 +13,7 @@
 //! | answers not yet accepted by the client | [`OUTBOX_BYTES`] | the socket is not read |
 //! | time to finish a frame, to accept an answer, to be silent | [`Settings`] | the connection is closed |
 //! | connections, also per address | [`ConnectionLimits`] | not accepted, or closed at once |
+//! | connections per second, also per address | [`ConnectionLimits`] | not accepted, or closed after a pause |
 //!
 //! What is absent: no knowledge of requests, no disk access other than through [`FileSource`].
 #![allow(
@@ -30,6 +31,7 @@ mod listener;
 mod log_limit;
 mod metrics;
 mod outbox;
+mod rates;
 mod server;
 mod sync;
 mod wake;
@@ -39,9 +41,10 @@ pub use connection::{
     Acceptor, CloseReason, Connection, ConnectionId, ConnectionInfo, FileSlice, FileSource, Part,
     Refusal,
 };
-pub use limits::ConnectionLimits;
+pub use limits::{ConnectionLimits, ListenerLimits};
 pub use listener::{BoundListener, Settings};
 pub use metrics::{NetCounters, NetMetrics};
 pub use outbox::OUTBOX_BYTES;
+pub use rates::ConnectionRate;
 pub use server::NetServer;
 pub use wake::Waker;

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::connection::{ConnectionId, Refusal};
+use crate::rates::{Addresses, Buckets, ConnectionRate};
 use crate::wake::Waker;
 
-/// Limits on the connections of all listeners together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Limits on connections. They can change while listeners run.
+#[derive(Debug, Clone, PartialEq)]
 pub struct ConnectionLimits {
     /// `max.connections`: beyond it listeners wait before they accept.
     pub max: u32,
@@ -21,6 +23,24 @@ pub struct ConnectionLimits {
     pub per_ip: u32,
     /// `max.connections.per.ip.overrides`.
     pub per_ip_overrides: BTreeMap<IpAddr, u32>,
+    /// `max.connection.creation.rate`: beyond it listeners wait.
+    pub rate: Option<ConnectionRate>,
+    /// `connection_creation_rate` of addresses without one of their own: beyond it a connection is
+    /// closed after a pause.
+    pub ip_rate: Option<ConnectionRate>,
+    /// `connection_creation_rate` by address.
+    pub ip_rates: BTreeMap<IpAddr, ConnectionRate>,
+    /// Limits of single listeners by name.
+    pub listeners: BTreeMap<String, ListenerLimits>,
+}
+
+/// Limits on the connections of one listener.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct ListenerLimits {
+    /// `listener.name.<name>.max.connections`: beyond it the listener waits before it accepts.
+    pub max: Option<u32>,
+    /// `listener.name.<name>.max.connection.creation.rate`: beyond it the listener waits.
+    pub rate: Option<ConnectionRate>,
 }
 
 /// The connections of all listeners.
@@ -49,6 +69,21 @@ struct State {
     per_ip: BTreeMap<IpAddr, u32>,
     /// Connections by listener number.
     per_listener: BTreeMap<usize, u32>,
+    /// How fast they came: by listener number, `usize::MAX` for all.
+    came: Buckets<usize>,
+    came_from: Addresses,
+}
+
+/// All listeners together, among the buckets of listeners.
+const ALL: usize = usize::MAX;
+
+/// A listener as the registry knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) number: usize,
+    pub(crate) name: Arc<str>,
+    /// The limits of the broker as a whole do not hold it back: brokers reach each other by it.
+    pub(crate) is_exempt: bool,
 }
 
 struct Entry {
@@ -58,13 +93,29 @@ struct Entry {
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
-        Self { max: u32::MAX, per_ip: u32::MAX, per_ip_overrides: BTreeMap::new() }
+        Self {
+            max: u32::MAX,
+            per_ip: u32::MAX,
+            per_ip_overrides: BTreeMap::new(),
+            rate: None,
+            ip_rate: None,
+            ip_rates: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+        }
     }
 }
 
 impl ConnectionLimits {
     fn for_ip(&self, ip: IpAddr) -> u32 {
         self.per_ip_overrides.get(&ip).copied().unwrap_or(self.per_ip)
+    }
+
+    fn rate_for_ip(&self, ip: IpAddr) -> Option<ConnectionRate> {
+        self.ip_rates.get(&ip).copied().or(self.ip_rate)
+    }
+
+    fn of_listener(&self, name: &str) -> ListenerLimits {
+        self.listeners.get(name).copied().unwrap_or_default()
     }
 }
 
@@ -79,15 +130,34 @@ impl Registry {
         self.state.lock().open.len()
     }
 
-    /// Whether a listener may accept one more: `Err` names the limit that is reached.
-    pub(crate) fn has_room(&self, listener: usize, own_max: Option<u32>) -> Result<(), u32> {
+    /// Whether a listener may accept one more.
+    pub(crate) fn has_room(&self, listener: &Place) -> bool {
         let state = self.state.lock();
-        let of_listener = state.per_listener.get(&listener).copied().unwrap_or(0);
-        match own_max {
-            Some(max) if of_listener >= max => Err(max),
-            _ if state.open.len() >= state.limits.max as usize => Err(state.limits.max),
-            _ => Ok(()),
+        let of_listener = state.per_listener.get(&listener.number).copied().unwrap_or(0);
+        let own_max = state.limits.of_listener(&listener.name).max;
+        own_max.is_none_or(|max| of_listener < max)
+            && (listener.is_exempt || state.open.len() < state.limits.max as usize)
+    }
+
+    /// Counts a connection towards the rates of its listener and of the broker.
+    ///
+    /// # Errors
+    /// It has to wait this long, and then ask again.
+    pub(crate) fn pace(&self, listener: &Place, now: Instant) -> Result<(), Duration> {
+        let mut state = self.state.lock();
+        let State { limits, came, .. } = &mut *state;
+        let own = limits.of_listener(&listener.name).rate.map(|rate| (listener.number, rate));
+        let all = limits.rate.filter(|_| !listener.is_exempt).map(|rate| (ALL, rate));
+        for (key, rate) in own.into_iter().chain(all) {
+            came.take(key, rate, now)?;
         }
+        Ok(())
+    }
+
+    /// Resolves after `pause`, or earlier when the limits or the connections change.
+    pub(crate) async fn changed_within(&self, pause: Duration) {
+        // An error is the end of the pause.
+        let _ = tokio::time::timeout(pause, self.changed.notified()).await;
     }
 
     /// Resolves once `ready` is true; it is asked again whenever a connection has gone.
@@ -106,11 +176,15 @@ impl Registry {
         self: &Arc<Self>,
         (listener, ip): (usize, IpAddr),
         waker: &Waker,
+        now: Instant,
     ) -> Result<Slot, Refusal> {
         if self.stopping.load(Ordering::Acquire) {
             return Err(Refusal::Stopping);
         }
         let mut state = self.state.lock();
+        if let Some(rate) = state.limits.rate_for_ip(ip) {
+            state.came_from.take(ip, rate, now).map_err(|pause| Refusal::TooFast { pause })?;
+        }
         let limit = state.limits.for_ip(ip);
         let count = state.per_ip.get(&ip).copied().unwrap_or(0);
         if count >= limit {
@@ -180,7 +254,7 @@ mod tests {
             per_ip_overrides: BTreeMap::from([(b, 2)]),
             ..ConnectionLimits::default()
         });
-        let admit = |ip| registry.admit((0, ip), &Waker::detached());
+        let admit = |ip| registry.admit((0, ip), &Waker::detached(), Instant::now());
         let first = admit(a);
         assert!(first.is_ok());
         assert_eq!(admit(a).err(), Some(Refusal::PerIp { limit: 1 }));

@@ -25,10 +25,8 @@ pub struct Settings {
     pub receive_buffer_bytes: Option<u32>,
     /// `socket.listen.backlog.size`.
     pub backlog: u32,
-    /// `listener.name.<name>.max.connections`: beyond it the listener waits before it accepts.
-    pub connections_max: u32,
-    /// Whether the listener accepts beyond the broker-wide `max.connections`, as the listener
-    /// between brokers does.
+    /// Whether the listener accepts beyond the broker-wide `max.connections` and
+    /// `max.connection.creation.rate`, as the listener between brokers does.
     pub is_exempt: bool,
 }
 
@@ -50,7 +48,6 @@ impl Default for Settings {
             send_buffer_bytes: None,
             receive_buffer_bytes: None,
             backlog: 1024,
-            connections_max: u32::MAX,
             is_exempt: false,
         }
     }

@@ -10,9 +10,9 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ottla_net::{ConnectionLimits, MemoryBudget, Part, Settings};
+use ottla_net::{ConnectionLimits, ConnectionRate, ListenerLimits, MemoryBudget, Part, Settings};
 use support::*;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -147,6 +147,64 @@ async fn limits_refuse_per_address_and_delay_in_total() {
     streams.clear();
     for stream in &mut more {
         assert_eq!(receive(stream).await, b"waits".as_slice(), "served once there is room");
+    }
+}
+
+/// Connects and asks once; `None` if the connection is closed without an answer.
+async fn asked(running: &Running) -> Option<()> {
+    let mut stream = connect(running.address).await;
+    send(&mut stream, &framed(b"in")).await;
+    stream.shutdown().await.unwrap();
+    (receive_all(&mut stream).await == framed(b"in")).then_some(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_beyond_the_rate_of_a_listener_or_of_all_wait_to_be_served() {
+    let rate = Some(ConnectionRate { per_second: 10.0, burst_seconds: 0.2 });
+    let own = ListenerLimits { rate, ..ListenerLimits::default() };
+    for limits in [
+        ConnectionLimits { rate, ..ConnectionLimits::default() },
+        ConnectionLimits {
+            listeners: [("TEST".to_owned(), own)].into(),
+            ..ConnectionLimits::default()
+        },
+    ] {
+        let (running, _) = start_echo(Settings::default());
+        running.server.set_limits(limits);
+        let begun = Instant::now();
+        for _ in 0..5 {
+            assert_eq!(asked(&running).await, Some(()));
+        }
+        // Two at once, and three that come a tenth of a second apart.
+        assert!(begun.elapsed() >= Duration::from_millis(299), "{:?}", begun.elapsed());
+        running.server.set_limits(ConnectionLimits::default());
+        for _ in 0..50 {
+            assert_eq!(asked(&running).await, Some(()), "without a limit");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_connects_too_fast_is_closed_after_a_pause() {
+    let (running, _) = start_echo(Settings::default());
+    let slow = ConnectionRate { per_second: 4.0, burst_seconds: 0.5 };
+    let set = |ip_rate| {
+        running.server.set_limits(ConnectionLimits { ip_rate, ..ConnectionLimits::default() });
+    };
+    set(Some(slow));
+    assert_eq!((asked(&running).await, asked(&running).await), (Some(()), Some(())));
+    let begun = Instant::now();
+    assert_eq!(asked(&running).await, None);
+    assert!(begun.elapsed() >= Duration::from_millis(200), "{:?}", begun.elapsed());
+    assert_eq!(asked(&running).await, Some(()), "who comes again after the pause gets in");
+    let own = [(running.address.ip(), ConnectionRate { per_second: 1e6, ..slow })];
+    running.server.set_limits(ConnectionLimits {
+        ip_rate: Some(slow),
+        ip_rates: own.into(),
+        ..ConnectionLimits::default()
+    });
+    for _ in 0..10 {
+        assert_eq!(asked(&running).await, Some(()), "the address has a rate of its own");
     }
 }
 

@@ -65,8 +65,9 @@ fn traits(out: &mut String, message: &Message) {
 const NAME: &'static str = {name:?};
 const VERSIONS: RangeInclusive<i16> = RangeInclusive::new({min}, {max});
 const FLEXIBLE_FROM: Option<i16> = {:?};
-}}",
-        message.flexible
+{}}}",
+        message.flexible,
+        throttle_time(message)
     );
     match (message.kind, message.key) {
         (Kind::Request, _) => {
@@ -83,6 +84,17 @@ type Response = super::{api}Response;
             let _ = writeln!(out, "impl LogRecord for {name} {{ const TYPE: i16 = {key}; }}");
         }
         _ => {}
+    }
+}
+
+/// The accessor of the field that most responses have in common.
+fn throttle_time(message: &Message) -> &'static str {
+    let top = message.structs.iter().find(|st| st.name == message.name);
+    let has = |st: &Struct| st.fields.iter().any(|field| field.name == "ThrottleTimeMs");
+    if message.kind == Kind::Response && top.is_some_and(has) {
+        "fn throttle_time_ms(&mut self) -> Option<&mut i32> { Some(&mut self.throttle_time_ms) }\n"
+    } else {
+        ""
     }
 }
 

@@ -2,9 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ottla_broker::jobs::Job;
+use ottla_broker::quotas::IpRates;
 use ottla_broker::{Broker, Env};
+use ottla_config::BrokerConfig;
+use ottla_net::NetServer;
 use ottla_protocol::ids::{Monotonic, Now};
 
 use crate::clock::Clock;
@@ -16,13 +20,14 @@ pub struct RealEnv {
     clock: Clock,
     lanes: Lanes,
     timer: Arc<Timer>,
+    net: NetServer,
 }
 
 impl RealEnv {
-    /// An environment that does not run anything yet.
+    /// An environment that does not run anything yet. `net` is told the limits on connections.
     #[must_use]
-    pub fn new(clock: Clock) -> Self {
-        Self { clock, lanes: Lanes::new(), timer: Arc::new(Timer::new(clock)) }
+    pub fn new(clock: Clock, net: NetServer) -> Self {
+        Self { clock, lanes: Lanes::new(), timer: Arc::new(Timer::new(clock)), net }
     }
 
     /// Starts to run `broker`'s jobs and timers.
@@ -52,6 +57,10 @@ impl Env for RealEnv {
         self.clock.now()
     }
 
+    fn monotonic(&self) -> Monotonic {
+        self.clock.monotonic(Instant::now())
+    }
+
     fn random(&self) -> u64 {
         u64::from_ne_bytes(random_bytes())
     }
@@ -62,6 +71,10 @@ impl Env for RealEnv {
 
     fn schedule(&self, at: Monotonic) {
         self.timer.schedule(at);
+    }
+
+    fn limit_connections(&self, config: &BrokerConfig, rates: &IpRates) {
+        self.net.set_limits(crate::listen::limits(config, rates));
     }
 
     fn set_log_levels(&self, directives: &str) {

@@ -6,9 +6,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_broker::quotas::IpRates;
 use ottla_broker::{Endpoint, Listener};
 use ottla_config::{BrokerConfig, keys};
-use ottla_net::{BoundListener, ConnectionLimits, MemoryBudget, Settings};
+use ottla_net::{
+    BoundListener, ConnectionLimits, ConnectionRate, ListenerLimits, MemoryBudget, Settings,
+};
 
 use crate::error::StartError;
 use crate::format::host_name;
@@ -67,8 +70,41 @@ pub(crate) fn budget(config: &BrokerConfig) -> MemoryBudget {
     }
 }
 
-/// Limits of all listeners together.
-pub(crate) fn limits(config: &BrokerConfig) -> ConnectionLimits {
+/// The limits on connections, dynamic settings and quotas of addresses included.
+pub(crate) fn limits(config: &BrokerConfig, ip_rates: &IpRates) -> ConnectionLimits {
+    let windows = config.get(keys::QUOTA_WINDOW_NUM) - 1;
+    let seconds = config.get(keys::QUOTA_WINDOW_SIZE_SECONDS);
+    let rate = |per_second: f64| ConnectionRate {
+        // What Kafka answers a rate of 0 with: nobody gets in.
+        per_second: per_second.max(1e-9),
+        burst_seconds: f64::from(windows) * f64::from(seconds),
+    };
+    // The default is no limit.
+    let limited = |per_second: &i32| *per_second != i32::MAX;
+    let creation = |per_second: i32| Some(per_second).filter(limited).map(f64::from).map(rate);
+    let own = |listener: &str, key: &str| -> Option<i32> {
+        let name = format!("listener.name.{}.{key}", listener.to_ascii_lowercase());
+        config.text(&name).and_then(|text| text.trim().parse().ok())
+    };
+    let of_listener = |listener: &ottla_config::Listener| {
+        let max = own(&listener.name, "max.connections");
+        let rate = own(&listener.name, "max.connection.creation.rate").and_then(creation);
+        let limits = ListenerLimits { max: max.and_then(|max| u32::try_from(max).ok()), rate };
+        (listener.name.clone(), limits)
+    };
+    let count = |value: i32| u32::try_from(value).unwrap_or(u32::MAX);
+    ConnectionLimits {
+        max: count(config.get(keys::MAX_CONNECTIONS)),
+        per_ip: count(config.get(keys::MAX_CONNECTIONS_PER_IP)),
+        per_ip_overrides: per_ip_overrides(config),
+        rate: creation(config.get(keys::MAX_CONNECTION_CREATION_RATE)),
+        ip_rate: ip_rates.default.map(rate),
+        ip_rates: ip_rates.by_ip.iter().map(|(ip, per_second)| (*ip, rate(*per_second))).collect(),
+        listeners: config.broker_listeners().iter().map(of_listener).collect(),
+    }
+}
+
+fn per_ip_overrides(config: &BrokerConfig) -> BTreeMap<IpAddr, u32> {
     let overrides = config.get(keys::MAX_CONNECTIONS_PER_IP_OVERRIDES);
     let mut per_ip_overrides = BTreeMap::new();
     for pair in overrides.split(',').filter(|pair| !pair.trim().is_empty()) {
@@ -83,12 +119,7 @@ pub(crate) fn limits(config: &BrokerConfig) -> ConnectionLimits {
             ),
         }
     }
-    let count = |value: i32| u32::try_from(value).unwrap_or(u32::MAX);
-    ConnectionLimits {
-        max: count(config.get(keys::MAX_CONNECTIONS)),
-        per_ip: count(config.get(keys::MAX_CONNECTIONS_PER_IP)),
-        per_ip_overrides,
-    }
+    per_ip_overrides
 }
 
 fn settings(config: &BrokerConfig, listener: &str) -> Settings {
@@ -97,8 +128,6 @@ fn settings(config: &BrokerConfig, listener: &str) -> Settings {
     let buffer = |key: &str, general: i32| u32::try_from(own(key).unwrap_or(general)).ok();
     let idle = own("connections.max.idle.ms")
         .map_or_else(|| config.get(keys::CONNECTIONS_MAX_IDLE_MS), i64::from);
-    let prefixed = format!("listener.name.{}.max.connections", listener.to_ascii_lowercase());
-    let connections_max = config.text(&prefixed).and_then(|text| text.parse().ok());
     let defaults = Settings::default();
     Settings {
         frame_bytes_max: u32::try_from(config.get(keys::SOCKET_REQUEST_MAX_BYTES))
@@ -114,7 +143,6 @@ fn settings(config: &BrokerConfig, listener: &str) -> Settings {
         ),
         backlog: u32::try_from(config.get(keys::SOCKET_LISTEN_BACKLOG_SIZE))
             .unwrap_or(defaults.backlog),
-        connections_max: connections_max.unwrap_or(u32::MAX),
         is_exempt: listener == config.inter_broker_listener()
             && config.broker_listeners().len() > 1,
         ..defaults

@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write};
 
 use ottla_broker::Broker;
+use ottla_broker::quotas::{Quota, Usage};
 use ottla_protocol::ApiKey;
 
 use crate::server::Observed;
@@ -38,6 +39,7 @@ pub(crate) fn render(observed: &Observed) -> String {
     requests(&mut page, &observed.broker);
     listeners(&mut page, observed);
     partitions(&mut page, observed);
+    quotas(&mut page, &observed.broker);
     process(&mut page);
     page.0
 }
@@ -150,6 +152,37 @@ fn partitions(page: &mut Page, observed: &Observed) {
     );
     let topics = broker.image().topics().count();
     page.one(("kafka_controller_kafkacontroller_globaltopiccount", "gauge", "Topics."), topics);
+}
+
+/// What the clients that are under a quota use of it, and how they are throttled.
+fn quotas(page: &mut Page, broker: &Broker) {
+    let usage = broker.quotas.usage(broker.env().monotonic());
+    let of = |one: &Usage| match one.quota {
+        Quota::Produce | Quota::Fetch => "kafka_server_quota_byte_rate",
+        Quota::Request => "kafka_server_quota_request_time",
+        Quota::Mutation => "kafka_server_quota_mutation_rate",
+    };
+    let mut family = |(name, help): (&str, &str), value: &dyn Fn(&Usage) -> Option<f64>| {
+        page.head(name, "gauge", help);
+        for (one, value) in usage.iter().filter_map(|one| Some((one, value(one)?))) {
+            let mut labels = vec![("resource", one.quota.name())];
+            labels.extend(one.user.as_deref().map(|user| ("user", user)));
+            labels.extend(one.client.as_deref().map(|client| ("clientId", client)));
+            page.sample(name, &labels, value);
+        }
+    };
+    for (name, help) in [
+        ("kafka_server_quota_byte_rate", "Bytes per second of clients under a quota."),
+        (
+            "kafka_server_quota_request_time",
+            "Handler time of such clients, in percent of a thread.",
+        ),
+        ("kafka_server_quota_mutation_rate", "Partitions per second they create and delete."),
+    ] {
+        family((name, help), &|one| (of(one) == name).then_some(one.rate));
+    }
+    let help = "Average pause of their throttled requests, in milliseconds.";
+    family(("kafka_server_quota_throttle_time", help), &|one| Some(one.throttle_ms));
 }
 
 /// What Prometheus' client libraries say about a process, from `/proc`.

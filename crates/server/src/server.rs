@@ -111,7 +111,8 @@ impl Node {
         let bound = listen::bind(&config, loaded.advertises_reached)?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let dirs = open_dirs(&disk, loaded)?;
-        let env = Arc::new(RealEnv::new(clock));
+        let net = NetServer::new();
+        let env = Arc::new(RealEnv::new(clock, net.clone()));
         let start = StartBroker {
             env: Arc::clone(&env) as _,
             disk,
@@ -125,8 +126,6 @@ impl Node {
         open_logs(&broker, &tasks, per_dir * config.log_dirs().len());
         env.attach(&broker).map_err(StartError::system("start threads"))?;
         broker.serve()?;
-        let net = NetServer::new();
-        net.set_limits(listen::limits(&config));
         let addresses = bound.iter().map(|b| (b.listener.name.clone(), b.socket.local_addr()));
         let addresses = addresses.collect();
         let listeners = serve(&broker, &net, bound, (runtime, clock))?;

@@ -31,11 +31,6 @@ impl Handler for AlterClientQuotas {
                 entry.entity.iter().map(part).collect()
             })
             .collect();
-        if !request.validate_only && !request.entries.is_empty() {
-            tracing::warn!(
-                "client quotas are kept and described; this release does not enforce them"
-            );
-        }
         forward::forward(ctx, request, forward::TIMEOUT_MS, move |error| {
             let entry =
                 |entity| EntryData { error_code: error.code(), entity, ..EntryData::default() };

@@ -42,15 +42,24 @@ impl Handler for Fetch {
         };
         let replica_id =
             if ctx.version() >= 15 { request.replica_state.replica_id } else { request.replica_id };
+        let from_replica = replica_id >= 0;
+        if from_replica {
+            ctx.exempt();
+        }
         let bytes_max =
             request.max_bytes.max(0).min(ctx.broker.config().get(keys::FETCH_MAX_BYTES));
+        let mut bytes_max = u32::try_from(bytes_max).unwrap_or(0);
+        if !from_replica {
+            // More would be throttled however long the client waits.
+            bytes_max = bytes_max.min(ctx.fetch_bytes_max());
+        }
         let mut wait = FetchWait {
             targets: session.targets(ctx, by_id),
             session,
             isolation,
-            from_replica: replica_id >= 0,
-            bytes_min: i64::from(request.min_bytes),
-            bytes_max: u32::try_from(bytes_max).unwrap_or(0),
+            from_replica,
+            bytes_min: i64::from(request.min_bytes).min(i64::from(bytes_max)),
+            bytes_max,
             deadline: ctx.deadline(request.max_wait_ms),
         };
         let read = wait.read(ctx);
@@ -302,6 +311,9 @@ impl FetchWait {
     }
 
     fn answer(&mut self, ctx: &Context<'_>, pass: Pass) -> FetchResponse {
+        if !self.from_replica && ctx.throttles_fetch(u64::try_from(pass.bytes).unwrap_or(0)) {
+            return self.throttled(ctx);
+        }
         let mut response =
             FetchResponse { session_id: self.session.id(), ..FetchResponse::default() };
         let incremental = matches!(self.session, SessionUse::Incremental(..));
@@ -325,6 +337,20 @@ impl FetchWait {
         }
         self.remember(last_filled);
         response
+    }
+
+    /// The answer without partitions: the client asks for the same again. A session that it was not
+    /// told of yet is none (KIP-219).
+    fn throttled(&self, ctx: &Context<'_>) -> FetchResponse {
+        let session_id = match &self.session {
+            SessionUse::Incremental(id, _) => *id,
+            SessionUse::New(id, _) => {
+                ctx.broker.sessions.remove(*id);
+                0
+            }
+            SessionUse::None(_) => 0,
+        };
+        FetchResponse { session_id, ..FetchResponse::default() }
     }
 
     /// Stores in the session what the client is told now.

@@ -167,6 +167,25 @@ pub enum Rule {
     FilterEach(Operation),
 }
 
+/// Which client quota an API is under, besides that on time in handlers (KIP-13, 124, 599).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Throttle {
+    /// None besides.
+    Request,
+    /// `producer_byte_rate`, by the size of the request.
+    Produce,
+    /// `consumer_byte_rate`, by the size of the response, unless a replica fetches.
+    Fetch,
+    /// `controller_mutation_rate`, by the partitions created and deleted.
+    Mutation {
+        /// From this version on what exceeds the quota is refused; before it is let pass, and the
+        /// connection pauses.
+        strict_from: i16,
+    },
+    /// None at all: nodes of the cluster ask.
+    Exempt,
+}
+
 /// A row of the table. Everything that differs between APIs and is not their handler is here.
 pub struct Row {
     /// The API key.
@@ -181,6 +200,8 @@ pub struct Row {
     pub rule: Rule,
     /// Whether it may start behind parked requests that are pipelined too.
     pub pipelined: bool,
+    /// The client quotas it is under.
+    pub throttle: Throttle,
     /// Decodes, handles and encodes one request.
     pub(crate) run: fn(&Context<'_>, Decoder) -> Result<ErasedReply, DecodeError>,
 }
@@ -206,8 +227,19 @@ impl Row {
             advertised: true,
             rule: H::RULE,
             pipelined: false,
+            throttle: Throttle::Request,
             run: run::<H>,
         }
+    }
+
+    const fn throttled(mut self, throttle: Throttle) -> Self {
+        self.throttle = throttle;
+        self
+    }
+
+    /// What it creates or deletes counts as partitions; versions from this on are refused.
+    const fn mutates(self, strict_from: i16) -> Self {
+        self.throttled(Throttle::Mutation { strict_from })
     }
 
     const fn pipelined(mut self) -> Self {
@@ -229,10 +261,11 @@ impl Row {
 /// Every API that works on the client listeners, by key.
 pub static TABLE: &[Row] = &[
     // Shown from version 0 although 3 is the lowest: librdkafka before 2.10 gives up otherwise.
-    Row::of::<produce::Produce>().pipelined().advertised_from(0),
-    Row::of::<fetch::Fetch>(),
+    Row::of::<produce::Produce>().pipelined().advertised_from(0).throttled(Throttle::Produce),
+    Row::of::<fetch::Fetch>().throttled(Throttle::Fetch),
     Row::of::<list_offsets::ListOffsets>(),
-    Row::of::<metadata::Metadata>(),
+    // Topics that are created because they are asked for count too.
+    Row::of::<metadata::Metadata>().mutates(0),
     Row::of::<offset_commit::OffsetCommit>(),
     Row::of::<offset_fetch::OffsetFetch>(),
     Row::of::<find_coordinator::FindCoordinator>(),
@@ -244,8 +277,8 @@ pub static TABLE: &[Row] = &[
     Row::of::<list_groups::ListGroups>(),
     Row::of::<sasl_handshake::SaslHandshake>(),
     Row::of::<api_versions::ApiVersions>(),
-    Row::of::<create_topics::CreateTopics>(),
-    Row::of::<delete_topics::DeleteTopics>(),
+    Row::of::<create_topics::CreateTopics>().mutates(6),
+    Row::of::<delete_topics::DeleteTopics>().mutates(5),
     Row::of::<delete_records::DeleteRecords>(),
     Row::of::<init_producer_id::InitProducerId>(),
     Row::of::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
@@ -257,7 +290,7 @@ pub static TABLE: &[Row] = &[
     Row::of::<alter_replica_log_dirs::AlterReplicaLogDirs>().hidden(),
     Row::of::<describe_log_dirs::DescribeLogDirs>(),
     Row::of::<sasl_authenticate::SaslAuthenticate>(),
-    Row::of::<create_partitions::CreatePartitions>(),
+    Row::of::<create_partitions::CreatePartitions>().mutates(3),
     Row::of::<create_delegation_token::CreateDelegationToken>(),
     Row::of::<renew_delegation_token::RenewDelegationToken>(),
     Row::of::<expire_delegation_token::ExpireDelegationToken>(),
@@ -269,8 +302,7 @@ pub static TABLE: &[Row] = &[
     Row::of::<list_partition_reassignments::ListPartitionReassignments>(),
     Row::of::<offset_delete::OffsetDelete>(),
     Row::of::<describe_client_quotas::DescribeClientQuotas>(),
-    // Hidden until quotas are enforced: who sets one must not believe that it limits anybody.
-    Row::of::<alter_client_quotas::AlterClientQuotas>().hidden(),
+    Row::of::<alter_client_quotas::AlterClientQuotas>(),
     Row::of::<describe_user_scram_credentials::DescribeUserScramCredentials>(),
     Row::of::<alter_user_scram_credentials::AlterUserScramCredentials>(),
     Row::of::<describe_quorum::DescribeQuorum>(),
@@ -313,7 +345,10 @@ impl<R: Message> ErasedWait for Erased<R> {
         loop {
             let Some(response) = self.0.poll(ctx, expired) else { return Ok(None) };
             match self.0.reply(response) {
-                Reply::Now(response) => return encode(ctx, &response).map(Some),
+                Reply::Now(mut response) => {
+                    ctx.count_answer(&mut response);
+                    return encode(ctx, &response).map(Some);
+                }
                 Reply::Silent => return Ok(Some(Response::default())),
                 Reply::Close(reason) => return Err(reason),
                 Reply::Wait(wait) => self.0 = wait,
@@ -333,10 +368,10 @@ impl<R: Message> ErasedWait for Erased<R> {
 fn run<H: Handler>(ctx: &Context<'_>, mut body: Decoder) -> Result<ErasedReply, DecodeError> {
     let request = H::Request::decode(&mut body, ctx.version())?;
     Ok(match H::handle(ctx, request) {
-        Reply::Now(response) => match encode(ctx, &response) {
-            Ok(response) => ErasedReply::Ready(response),
-            Err(reason) => ErasedReply::Close(reason),
-        },
+        Reply::Now(mut response) => {
+            ctx.count_answer(&mut response);
+            encode(ctx, &response).map_or_else(ErasedReply::Close, ErasedReply::Ready)
+        }
         Reply::Silent => ErasedReply::Silent,
         Reply::Close(reason) => ErasedReply::Close(reason),
         Reply::Wait(wait) => ErasedReply::Wait(Box::new(Erased(wait))),

@@ -2,16 +2,17 @@
 
 use std::fmt::Write;
 
-use super::{Rule, TABLE};
+use super::{Rule, TABLE, Throttle};
 
 const HEAD: &str = "# APIs
 
 Made from the table in `crates/broker/src/api/mod.rs`; do not edit, run `make docs`. *Rule* is what an
-authorizer is asked; none can be configured yet. What is *not
+authorizer is asked; none can be configured yet. *Quota* is what counts towards a client quota besides time
+in handlers, which every API listed here does. What is *not
 listed* is left out of ApiVersions: it does not do all that Kafka's does.
 
-| key | API | versions | rule |
-| ---: | --- | --- | --- |
+| key | API | versions | rule | quota |
+| ---: | --- | --- | --- | --- |
 ";
 
 /// The whole page.
@@ -30,8 +31,18 @@ pub fn reference_markdown() -> String {
             Rule::FilterEach(operation) => format!("shows what may be seen ({operation:?})"),
         };
         let versions = if row.advertised { versions } else { format!("{versions}, not listed") };
-        let _infallible =
-            writeln!(page, "| {} | {} | {versions} | {rule} |", row.key.key(), row.name());
+        let quota = match row.throttle {
+            Throttle::Request => String::new(),
+            Throttle::Produce => "bytes of the request".to_owned(),
+            Throttle::Fetch => "bytes of the response".to_owned(),
+            Throttle::Mutation { strict_from } if strict_from <= *min => "partitions".to_owned(),
+            Throttle::Mutation { strict_from } => {
+                format!("partitions, refused from v{strict_from}")
+            }
+            Throttle::Exempt => "exempt, time too".to_owned(),
+        };
+        let (key, name) = (row.key.key(), row.name());
+        let _infallible = writeln!(page, "| {key} | {name} | {versions} | {rule} | {quota} |");
     }
     page
 }

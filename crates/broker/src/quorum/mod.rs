@@ -287,7 +287,7 @@ impl MetadataQuorum {
             broker.env().submit(Job::SnapshotMetadata);
         }
         for command in due {
-            drop(broker.command_from(now, "", command));
+            drop(broker.command_from(now, ("", None), command));
         }
         let state = self.state.lock();
         state.raft.next_deadline().min(state.controller.next_deadline())

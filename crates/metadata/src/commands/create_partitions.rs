@@ -48,7 +48,8 @@ impl Run for CreatePartitionsRequest {
         if self.validate_only {
             records.clear();
         }
-        (records, CreatePartitionsResponse { results, ..Default::default() })
+        let throttle_time_ms = env.throttle_time_ms();
+        (records, CreatePartitionsResponse { results, throttle_time_ms, ..Default::default() })
     }
 }
 
@@ -83,6 +84,7 @@ fn add(
         let index = PartitionIndex(i32::try_from(index).unwrap_or(i32::MAX));
         records.push(VersionedRecord::new(partition.to_record(topic.id, index, version), version));
     }
+    env.mutate(new)?;
     Ok(records)
 }
 

@@ -55,7 +55,8 @@ impl Run for CreateTopicsRequest {
         if self.validate_only {
             records.clear();
         }
-        (records, CreateTopicsResponse { topics, ..Default::default() })
+        let throttle_time_ms = env.throttle_time_ms();
+        (records, CreateTopicsResponse { topics, throttle_time_ms, ..Default::default() })
     }
 }
 
@@ -136,6 +137,7 @@ fn create(
         let index = PartitionIndex(i32::try_from(index).unwrap_or(i32::MAX));
         records.push(VersionedRecord::new(partition.to_record(id, index, version), version));
     }
+    env.mutate(count)?;
     let described = ottla_config::created_topic(&configs, broker).into_iter();
     let value = |value: ottla_config::Entry| CreatableTopicConfigs {
         name: value.name.into(),

@@ -35,7 +35,11 @@ impl Run for DeleteTopicsRequest {
             } else if repeated.contains(&key(state)) {
                 Err(invalid("the request names the topic more than once"))
             } else {
-                find(env, state)
+                find(env, state).and_then(|topic| {
+                    let counted = !deleted.contains(&topic.id);
+                    if counted { env.mutate(topic.partition_count()) } else { Ok(()) }?;
+                    Ok(topic)
+                })
             };
             match found {
                 Ok(topic) if deleted.insert(topic.id) => {
@@ -55,7 +59,8 @@ impl Run for DeleteTopicsRequest {
                 Err(error) => responses.push(failure(state, &error)),
             }
         }
-        (records, DeleteTopicsResponse { responses, ..Default::default() })
+        let throttle_time_ms = env.throttle_time_ms();
+        (records, DeleteTopicsResponse { responses, throttle_time_ms, ..Default::default() })
     }
 }
 

@@ -58,6 +58,19 @@ impl Env<'_, '_> {
         let found = self.image.broker(BrokerId(id)).filter(|broker| broker.epoch == epoch);
         found.ok_or(ErrorCode::StaleBrokerEpoch)
     }
+
+    /// Counts partitions that are created or deleted towards the sender's quota.
+    fn mutate(&mut self, partitions: usize) -> Result<(), ApiError> {
+        match &mut self.ctx.mutations {
+            Some(quota) => Ok(quota.record(partitions)?),
+            None => Ok(()),
+        }
+    }
+
+    /// How long the sender is to pause after what was counted.
+    fn throttle_time_ms(&self) -> i32 {
+        self.ctx.mutations.as_ref().map_or(0, |quota| quota.pause_ms())
+    }
 }
 
 /// How often each name is in a request; a name given twice is refused as a whole.

@@ -140,6 +140,7 @@ impl Cluster {
             random: &mut self.random,
             principal: "User:ANONYMOUS",
             client_host: "127.0.0.1",
+            mutations: None,
         };
         let outcome = self.controller.handle(command, &mut ctx).unwrap();
         if !outcome.records.is_empty() {

@@ -41,6 +41,11 @@ pub trait Message: Element + Debug + Clone + PartialEq + Default {
         Self::read(d, version, false, "")
     }
 
+    /// `ThrottleTimeMs` of a response, if it has one.
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        None
+    }
+
     /// Writes the message.
     ///
     /// # Errors
