@@ -15,6 +15,8 @@ pub(crate) struct Node<M: Machine> {
     pub(crate) config: M::Config,
     pub(crate) log: Vec<Entry>,
     pub(crate) now: Now,
+    /// The leader epoch of the partition.
+    pub(crate) epoch: LeaderEpoch,
     /// The next appends fail with these.
     pub(crate) failures: Vec<ErrorCode>,
     /// The high watermark moves only by [`Node::commit`]; a crash loses what is above it.
@@ -37,7 +39,7 @@ pub(crate) enum Entry {
     Marker(ProducerId, bool),
 }
 
-/// The leader epoch of the partition.
+/// The first leader epoch of the partition.
 const EPOCH: LeaderEpoch = LeaderEpoch(3);
 
 /// The start of the wall clock.
@@ -54,6 +56,7 @@ impl<M: Machine> Node<M> {
             config,
             log: Vec::new(),
             now,
+            epoch: EPOCH,
             failures: Vec::new(),
             lags: false,
             actions: Vec::new(),
@@ -121,7 +124,7 @@ impl<M: Machine> Node<M> {
         for (offset, entry) in self.log.iter().enumerate() {
             replay(&mut self.shard, entry, offset);
         }
-        let out = self.shard.loaded(EPOCH, self.now);
+        let out = self.shard.loaded(self.epoch, self.now);
         done.extend(self.settle(out));
         done
     }

@@ -1,4 +1,6 @@
 //! The transaction coordinator.
 
+mod data;
 mod log;
 mod scripts;
+mod simulation;
