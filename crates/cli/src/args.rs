@@ -3,14 +3,58 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap_complete::Shell;
 use ottla_server::Options;
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed (one sentence on standard error says why), \
-                          2 wrong usage.";
+use crate::tool::cluster::ClusterArgs;
+use crate::tool::config::ConfigArgs as ConfigurationArgs;
+use crate::tool::doctor::{self, DoctorArgs};
+use crate::tool::group::GroupArgs;
+use crate::tool::log::LogArgs;
+use crate::tool::quota::QuotaArgs;
+use crate::tool::topic::TopicArgs;
+use crate::tool::txn::TxnArgs;
+
+/// The help of the whole command, by what people come for. A test compares it with the commands.
+const HELP: &str = "\
+A Kafka broker in one binary, and the command for people.
+
+Usage: ottla <COMMAND>
+
+Run a node:
+  start        Start a broker; it runs until SIGTERM or SIGINT
+  storage      Format data directories and show what they are
+  health       Ask a broker whether it serves: ApiVersions and Metadata
+  doctor       Look for what keeps clients, disks or limits from working
+
+Work with a cluster, this or any other that speaks Kafka's protocol:
+  topic        Topics: list, create, describe, alter, delete, produce, consume, tail
+  group        Consumer groups: list, describe, lag, reset, delete
+  config       Settings of topics, brokers, groups and client metrics
+  quota        Quotas of users, client ids and addresses
+  txn          Transactions: list, describe, producers, abort
+  cluster      The cluster: info, health
+
+Besides:
+  log          Look into the files of a data directory
+  completions  Print a script that completes commands in a shell
+  kafka-topics, kafka-consumer-groups, kafka-configs, kafka-console-producer,
+  kafka-console-consumer, kafka-storage, kafka-broker-api-versions, kafka-cluster
+               Kafka's own tools, also by links with these names
+
+Options:
+  -h, --help     Print help; `ottla COMMAND --help` tells more
+  -V, --version  Print the version
+
+Everywhere: -b HOST:PORT (or OTTLA_BROKERS) says which cluster, -o json or yaml is for programs.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no broker reached, 4 what was named is not there; one
+sentence on standard error says why.
+";
 
 /// A Kafka broker in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "ottla", version, about, after_help = EXIT_CODES, subcommand_required = true)]
+#[command(name = "ottla", version, about, override_help = HELP, subcommand_required = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -34,7 +78,43 @@ pub(crate) enum Command {
     /// Prints one line. For health checks of containers.
     #[command(after_help = HEALTH_EXAMPLES)]
     Health(HealthArgs),
+    /// Look for what keeps clients, disks or limits from working
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(DoctorArgs),
+    /// Topics: list, create, describe, alter, delete, produce, consume, tail
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Topic(TopicArgs),
+    /// Consumer groups: list, describe, lag, reset, delete
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Group(GroupArgs),
+    /// Settings of topics, brokers, groups and client metrics
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Config(ConfigurationArgs),
+    /// Quotas of users, client ids and addresses
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Quota(QuotaArgs),
+    /// Transactions: list, describe, producers, abort
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Txn(TxnArgs),
+    /// The cluster: info, health
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Cluster(ClusterArgs),
+    /// Look into the files of a data directory
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Log(LogArgs),
+    /// Print a script that completes commands in a shell
+    #[command(after_help = COMPLETION_EXAMPLES)]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
 }
+
+const COMPLETION_EXAMPLES: &str = "Examples:
+  source <(ottla completions bash)
+  ottla completions zsh > ~/.zfunc/_ottla
+  ottla completions fish > ~/.config/fish/completions/ottla.fish";
 
 const START_EXAMPLES: &str = "Examples:
   ottla start
@@ -115,8 +195,15 @@ pub(crate) struct FormatArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct HealthArgs {
     /// The broker
-    #[arg(short, long, value_name = "HOST:PORT", default_value = "localhost:9092")]
-    pub(crate) bootstrap_server: String,
+    #[arg(
+        short,
+        long,
+        value_name = "HOST:PORT",
+        default_value = "localhost:9092",
+        env = "OTTLA_BROKERS",
+        alias = "bootstrap-server"
+    )]
+    pub(crate) brokers: String,
     /// How long it may take, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 5000)]
     pub(crate) timeout_ms: u64,
@@ -134,6 +221,14 @@ impl StartArgs {
 }
 
 impl ConfigArgs {
+    /// Whether the command line says which directories there are.
+    pub(crate) fn names_directory(&self) -> bool {
+        let keys = ["log.dirs", "log.dir"];
+        self.config.is_some()
+            || self.data_dir.is_some()
+            || self.overrides.iter().any(|(key, _)| keys.contains(&key.as_str()))
+    }
+
     pub(crate) fn options(&self) -> Options {
         Options {
             config: self.config.clone(),
@@ -163,6 +258,19 @@ mod tests {
     fn the_commands_are_consistent() {
         use clap::CommandFactory;
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_shows_every_command_with_its_words_and_every_tool() {
+        use clap::CommandFactory;
+        for command in Args::command().get_subcommands() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            let line = format!("\n  {:<11}  {about}\n", command.get_name());
+            assert!(HELP.contains(&line), "{line}");
+        }
+        for (tool, _) in crate::kafka::TOOLS {
+            assert!(HELP.contains(tool), "{tool}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) fn run(command: StorageCommand) -> Result<(), String> {
 }
 
 fn format(args: &FormatArgs) -> Result<(), String> {
-    let levels = levels(args)?;
+    let levels = levels(args.release_version.as_deref(), &args.features)?;
     let loaded = args.options().load().map_err(text)?;
     let what = Format {
         cluster_id: args.cluster_id.clone(),
@@ -41,9 +41,12 @@ fn format(args: &FormatArgs) -> Result<(), String> {
 }
 
 /// Feature levels asked for: `--release-version` and `--feature`.
-fn levels(args: &FormatArgs) -> Result<Vec<(String, i16)>, String> {
+pub(crate) fn levels(
+    release: Option<&str>,
+    asked: &[(String, String)],
+) -> Result<Vec<(String, i16)>, String> {
     let mut levels = Vec::new();
-    if let Some(release) = &args.release_version {
+    if let Some(release) = release {
         let version = MetadataVersion::from_name(release).ok_or_else(|| {
             let (oldest, latest) =
                 (MetadataVersion::MINIMUM.name(), MetadataVersion::LATEST.name());
@@ -57,7 +60,7 @@ fn levels(args: &FormatArgs) -> Result<Vec<(String, i16)>, String> {
             levels.extend(others.map(|name| (name.to_owned(), default_level(name, version))));
         }
     }
-    for (name, level) in &args.features {
+    for (name, level) in asked {
         let feature = features::find(name).ok_or_else(|| {
             let known: Vec<_> = features::FEATURES.iter().map(|feature| feature.name).collect();
             format!("--feature {name} is not known; there are {}", known.join(", "))
@@ -67,7 +70,7 @@ fn levels(args: &FormatArgs) -> Result<Vec<(String, i16)>, String> {
         let level = level.ok_or_else(|| {
             format!("--feature {name}: a level of {} to {} is expected", feature.min, feature.max)
         })?;
-        if name == METADATA_VERSION && args.release_version.is_some() {
+        if name == METADATA_VERSION && release.is_some() {
             return Err(
                 "--release-version and --feature metadata.version exclude each other".into()
             );
@@ -76,6 +79,15 @@ fn levels(args: &FormatArgs) -> Result<Vec<(String, i16)>, String> {
         levels.push((name.clone(), level));
     }
     Ok(levels)
+}
+
+/// The level of a feature in a new cluster of a metadata version, that of the voters among them.
+pub(crate) fn level_of(name: &str, version: MetadataVersion) -> i16 {
+    if name == KRAFT_VERSION {
+        i16::from(MetadataVersion::from_name("3.9").is_some_and(|since| version >= since))
+    } else {
+        default_level(name, version)
+    }
 }
 
 /// The level a feature has by default in a cluster that starts with a metadata version.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::names::snake;
+use super::names::{camel, snake};
 use super::schema::{Field, Kind, Message, Struct, Type, Versions};
 
 /// A macro that calls another with the names of all messages, for tests over every message.
@@ -140,6 +140,29 @@ fn read(d: &mut Decoder, version: i16, _: bool, _: &'static str) -> Result<Self,
         );
         self.write(out);
         line(out, "}\n}");
+        self.inspect(out);
+    }
+
+    /// Log records and what control records hold can be shown; requests need not.
+    fn inspect(&self, out: &mut String) {
+        use Kind::{CoordinatorKey, CoordinatorValue, Data, Metadata};
+        if !matches!(self.message.kind, CoordinatorKey | CoordinatorValue | Data | Metadata) {
+            return;
+        }
+        let _ = writeln!(
+            out,
+            "impl Inspect for {} {{\nfn show(&self, to: &mut dyn Inspector) {{\nto.begin_struct();",
+            self.st.name
+        );
+        for field in &self.st.fields {
+            let _ = writeln!(
+                out,
+                "to.field({:?});\nself.{}.show(to);",
+                camel(&field.name),
+                snake(&field.name)
+            );
+        }
+        line(out, "to.end_struct();\n}\n}");
     }
 
     fn flexible(&self) -> Condition {

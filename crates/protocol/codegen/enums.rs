@@ -72,6 +72,8 @@ fn record_enum<'a>(
     let mut decode = String::new();
     let mut encode = String::new();
     let mut from = String::new();
+    let mut inspect = String::new();
+    let mut names = String::new();
     for message in messages {
         let (record, key) = (&message.name, message.key.unwrap_or(-1));
         let variant = record.trim_end_matches(suffix);
@@ -79,6 +81,8 @@ fn record_enum<'a>(
         let _ = writeln!(types, "Self::{variant}(_) => ({key}, {record}::VERSIONS),");
         let _ = writeln!(decode, "{key} => {record}::decode(d, version)?.into(),");
         let _ = writeln!(encode, "Self::{variant}(record) => record.encode(e, version),");
+        let _ = writeln!(inspect, "Self::{variant}(record) => record.show(to),");
+        let _ = writeln!(names, "Self::{variant}(_) => {record}::NAME,");
         let _ = writeln!(
             from,
             "impl From<{record}> for {name} {{ fn from(record: {record}) -> Self {{ Self::{variant}(record) }} }}"
@@ -98,6 +102,13 @@ match self {{
 {types}}}
 }}
 
+/// The schema's name of the record.
+#[must_use]
+pub fn name(&self) -> &'static str {{
+match self {{
+{names}}}
+}}
+
 /// `None`: no such type.
 fn decode_body(record_type: i16, d: &mut Decoder, version: i16) -> Result<Option<Self>, DecodeError> {{
 Ok(Some(match record_type {{
@@ -108,6 +119,13 @@ Ok(Some(match record_type {{
 fn encode_body(&self, e: &mut Encoder, version: i16) -> Result<(), EncodeError> {{
 match self {{
 {encode}}}
+}}
+}}
+
+impl Inspect for {name} {{
+fn show(&self, to: &mut dyn Inspector) {{
+match self {{
+{inspect}}}
 }}
 }}
 

@@ -23,3 +23,9 @@ pub(crate) fn snake(name: &str) -> String {
     }
     out
 }
+
+/// The name as Kafka's JSON has it: `BrokerId` becomes `brokerId`.
+pub(crate) fn camel(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}

@@ -9,7 +9,9 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
-use crate::codec::{DecodeError, Decoder, EncodeError, Encoder, LogRecord, Message};
+use crate::codec::{
+    DecodeError, Decoder, EncodeError, Encoder, Inspect, Inspector, LogRecord, Message,
+};
 use crate::messages::*;
 
 include!(concat!(env!("OUT_DIR"), "/metadata_records.rs"));

@@ -28,8 +28,8 @@ mod prelude {
     pub(super) use bytestring::ByteString;
 
     pub(super) use crate::codec::{
-        DecodeError, Decoder, Element, EncodeError, Encoder, LogRecord, Message, Records, Request,
-        UnknownTaggedFields,
+        DecodeError, Decoder, Element, EncodeError, Encoder, Inspect, Inspector, LogRecord,
+        Message, Records, Request, UnknownTaggedFields,
     };
     pub(super) use crate::{ApiKey, Uuid};
 }

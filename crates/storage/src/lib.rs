@@ -3,6 +3,7 @@
 //! - [`Log`]: one partition's log: append, read, truncate, retention, flush, recovery.
 //! - [`Log::cleanable`], [`CleanWork`]: compaction.
 //! - [`dirs`], [`checkpoint`]: the data directory around the logs.
+//! - [`inspect`]: indexes and producer snapshots decoded, for tools.
 //! - [`validate`]: what a client's batch must be before it may be appended.
 
 mod append;
@@ -17,6 +18,7 @@ mod error;
 mod flush;
 mod home;
 mod index_file;
+pub mod inspect;
 mod log;
 mod marker;
 mod producers;

@@ -117,7 +117,8 @@ pub(crate) fn scan(
     Ok(true)
 }
 
-fn decode_all(bytes: &[u8], path: &Path) -> Result<Vec<AbortedTxn>, StorageError> {
+/// The whole entries of a file; `path` is for the error.
+pub(crate) fn decode_all(bytes: &[u8], path: &Path) -> Result<Vec<AbortedTxn>, StorageError> {
     let entries = bytes.chunks_exact(ENTRY_LEN).map(|entry| {
         AbortedTxn::decode(entry).ok_or_else(|| StorageError::Corrupt {
             path: path.to_path_buf(),

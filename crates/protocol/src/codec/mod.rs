@@ -5,6 +5,7 @@ mod decoder;
 mod element;
 mod encoder;
 mod error;
+mod inspect;
 mod types;
 
 use std::fmt::Debug;
@@ -16,6 +17,7 @@ pub use decoder::{Decoder, Tag};
 pub use element::Element;
 pub use encoder::{Encoder, OpenTag};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, MAX_STRING};
+pub use inspect::{Inspect, Inspector};
 pub use types::{Encoded, Records, Splice, UnknownTaggedField, UnknownTaggedFields};
 
 use crate::ApiKey;
