@@ -28,28 +28,59 @@ pub(super) fn is_this_broker(ctx: &Context<'_>, name: &str) -> Result<(), Refuse
     Err((ErrorCode::InvalidRequest, Some(message)))
 }
 
-/// How often a request names each resource.
-pub(super) type Counts = BTreeMap<(i8, ByteString), usize>;
+/// Type and name of a resource.
+pub(super) type Key = (i8, ByteString);
 
-/// Counts the resources of a request.
-pub(super) fn count<'a>(resources: impl Iterator<Item = (i8, &'a ByteString)>) -> Counts {
-    let mut counts = Counts::new();
-    for (kind, name) in resources {
-        *counts.entry((kind, name.clone())).or_default() += 1;
+/// What was decided here about a resource; `None`: the controller decides.
+pub(super) type Slot = (Key, Option<Result<(), Refused>>);
+
+/// Tells apart the resources of a request to alter: what is decided here (each is named once, and a
+/// broker is altered through itself, because the values are checked against its file; then `here`
+/// may decide), and those that are left for the controller, in their order.
+pub(super) fn decide_here<R>(
+    ctx: &Context<'_>,
+    resources: Vec<R>,
+    key: fn(&R) -> Key,
+    here: impl Fn(&R) -> Option<Result<(), Refused>>,
+) -> (Vec<Slot>, Vec<R>) {
+    let mut counts: BTreeMap<Key, usize> = BTreeMap::new();
+    for resource in &resources {
+        *counts.entry(key(resource)).or_default() += 1;
     }
-    counts
+    let mut slots = Vec::with_capacity(resources.len());
+    let mut rest = Vec::new();
+    for resource in resources {
+        let key = key(&resource);
+        let decided = match may_alter(ctx, &counts, &key) {
+            Err(refused) => Some(Err(refused)),
+            Ok(()) => here(&resource),
+        };
+        if decided.is_none() {
+            rest.push(resource);
+        }
+        slots.push((key, decided));
+    }
+    (slots, rest)
 }
 
-/// Whether a resource of a request to alter may be altered here: each is named once, and a broker is
-/// altered through itself, because the values are checked against its file.
-///
-/// # Errors
-/// INVALID_REQUEST.
-pub(super) fn may_alter(
-    ctx: &Context<'_>,
-    counts: &Counts,
-    key: &(i8, ByteString),
-) -> Result<(), Refused> {
+/// The answers in the order of the request: `answer` makes one of what was decided here, the others
+/// are the controller's, and `missing` is told for those that it does not give.
+pub(super) fn merge<A>(
+    slots: Vec<Slot>,
+    forwarded: Vec<A>,
+    missing: ErrorCode,
+    answer: fn(Key, ErrorCode, Option<ByteString>) -> A,
+) -> Vec<A> {
+    let mut forwarded = forwarded.into_iter();
+    let told = slots.into_iter().map(|(key, decided)| match decided {
+        Some(Ok(())) => answer(key, ErrorCode::None, None),
+        Some(Err((error, message))) => answer(key, error, message.map(ByteString::from)),
+        None => forwarded.next().unwrap_or_else(|| answer(key, missing, None)),
+    });
+    told.collect()
+}
+
+fn may_alter(ctx: &Context<'_>, counts: &BTreeMap<Key, usize>, key: &Key) -> Result<(), Refused> {
     if counts.get(key).is_some_and(|count| *count > 1) {
         let message = "the request names the resource more than once".to_owned();
         return Err((ErrorCode::InvalidRequest, Some(message)));

@@ -10,7 +10,7 @@ use ottla_protocol::messages::incremental_alter_configs_request::AlterConfigsRes
 use ottla_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use ottla_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
-use super::config_resource::{self, BROKER_LOGGER, Refused};
+use super::config_resource::{self, BROKER_LOGGER, Key, Refused};
 use super::{Handler, Operation, Reply, Rule, forward};
 use crate::context::Context;
 use crate::loggers;
@@ -27,66 +27,44 @@ impl Handler for IncrementalAlterConfigs {
         ctx: &Context<'_>,
         mut request: IncrementalAlterConfigsRequest,
     ) -> Reply<IncrementalAlterConfigsResponse> {
-        let resources = std::mem::take(&mut request.resources);
-        let counts = config_resource::count(
-            resources.iter().map(|resource| (resource.resource_type, &resource.resource_name)),
+        let validate_only = request.validate_only;
+        let (slots, rest) = config_resource::decide_here(
+            ctx,
+            request.resources,
+            |resource| (resource.resource_type, resource.resource_name.clone()),
+            |resource| {
+                (resource.resource_type == BROKER_LOGGER)
+                    .then(|| alter_loggers(ctx, resource, validate_only))
+            },
         );
-        let mut slots = Vec::with_capacity(resources.len());
-        for resource in resources {
-            let key = (resource.resource_type, resource.resource_name.clone());
-            let here = match config_resource::may_alter(ctx, &counts, &key) {
-                Err(refused) => Some(Err(refused)),
-                Ok(()) if key.0 == BROKER_LOGGER => {
-                    Some(alter_loggers(ctx, &resource, request.validate_only))
-                }
-                Ok(()) => None,
-            };
-            if here.is_none() {
-                request.resources.push(resource);
-            }
-            slots.push((key, here));
-        }
+        request.resources = rest;
+        let merge = |forwarded, missing| IncrementalAlterConfigsResponse {
+            responses: config_resource::merge(slots, forwarded, missing, answer),
+            ..IncrementalAlterConfigsResponse::default()
+        };
         if request.resources.is_empty() {
-            return Reply::Now(merge(slots, Vec::new().into_iter(), ErrorCode::None));
+            return Reply::Now(merge(Vec::new(), ErrorCode::None));
         }
         forward::forward_then(ctx, request, forward::TIMEOUT_MS, |result| match result {
             Ok(IncrementalAlterConfigsResponse { responses, .. }) => {
-                merge(slots, responses.into_iter(), ErrorCode::UnknownServerError)
+                merge(responses, ErrorCode::UnknownServerError)
             }
-            Err(error) => merge(slots, Vec::new().into_iter(), error),
+            Err(error) => merge(Vec::new(), error),
         })
     }
 }
 
-/// What was decided here about a resource; `None`: the controller decides.
-type Slot = ((i8, ByteString), Option<Result<(), Refused>>);
-
-/// The answers in the order of the request; `missing` for those that the controller does not give.
-fn merge(
-    slots: Vec<Slot>,
-    mut forwarded: std::vec::IntoIter<AlterConfigsResourceResponse>,
-    missing: ErrorCode,
-) -> IncrementalAlterConfigsResponse {
-    let response = |((resource_type, resource_name), here): Slot| {
-        let (error, message) = match here {
-            Some(Ok(())) => (ErrorCode::None, None),
-            Some(Err(refused)) => refused,
-            None => match forwarded.next() {
-                Some(response) => return response,
-                None => (missing, None),
-            },
-        };
-        AlterConfigsResourceResponse {
-            error_code: error.code(),
-            error_message: message.map(ByteString::from),
-            resource_type,
-            resource_name,
-            ..AlterConfigsResourceResponse::default()
-        }
-    };
-    IncrementalAlterConfigsResponse {
-        responses: slots.into_iter().map(response).collect(),
-        ..IncrementalAlterConfigsResponse::default()
+fn answer(
+    (resource_type, resource_name): Key,
+    error: ErrorCode,
+    error_message: Option<ByteString>,
+) -> AlterConfigsResourceResponse {
+    AlterConfigsResourceResponse {
+        error_code: error.code(),
+        error_message,
+        resource_type,
+        resource_name,
+        ..AlterConfigsResourceResponse::default()
     }
 }
 
