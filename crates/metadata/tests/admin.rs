@@ -94,10 +94,11 @@ fn scram_credentials_are_checked_user_by_user() {
         ..Default::default()
     };
     let rows = [
-        (
-            request(vec![], vec![set("al", 1, 4096), set("al", 2, 4096), set("bo", 1, 4095)]),
-            vec![0, 93],
-        ),
+        (request(vec![], vec![set("al", 1, 4096), set("bo", 1, 4095)]), vec![0, 93]),
+        (request(vec![], vec![set("al", 2, 4096)]), vec![0]),
+        // Kafka counts the user, not the mechanism.
+        (request(vec![], vec![set("al", 1, 5000), set("al", 2, 5000)]), vec![92]),
+        (request(vec![unset("al", 1)], vec![set("al", 2, 5000)]), vec![92]),
         (request(vec![], vec![set("bo", 1, 16385)]), vec![93]),
         (request(vec![], vec![set("", 1, 4096)]), vec![93]),
         (request(vec![], vec![set("bo", 3, 4096)]), vec![33]),

@@ -29,7 +29,8 @@ const ITERATIONS: std::ops::RangeInclusive<i32> = 4096..=16384;
 impl Run for AlterUserScramCredentialsRequest {
     type Response = AlterUserScramCredentialsResponse;
 
-    /// One result for each user; a user with anything wrong is not changed at all.
+    /// One result for each user; a user with anything wrong is not changed at all. As in Kafka a
+    /// request may alter one credential of a user: two mechanisms take two requests.
     fn run(
         &self,
         env: &mut Env<'_, '_>,
@@ -41,10 +42,10 @@ impl Run for AlterUserScramCredentialsRequest {
         for (user, mechanism, upsertion) in deletions.chain(upsertions) {
             let so_far = users.entry(user).or_insert_with(|| Ok(Vec::new()));
             let Ok(records) = so_far else { continue };
-            let altered = if seen.insert((user, mechanism)) {
+            let altered = if seen.insert(user) {
                 alter(env, user, mechanism, upsertion)
             } else {
-                let message = "the request names the user's credential more than once";
+                let message = "the request alters more than one credential of the user";
                 Err(ApiError::new(ErrorCode::DuplicateResource, message))
             };
             match altered {
