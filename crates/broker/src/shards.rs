@@ -114,7 +114,7 @@ pub(crate) trait AnyShards {
     /// Takes over a partition: its records are replayed by [`Job::LoadShard`], which the caller
     /// submits. Until then commands are answered COORDINATOR_LOAD_IN_PROGRESS.
     fn take_over(&self, partition: &Arc<Partition>);
-    /// Gives up one shard, failing what waits: its partition was deleted.
+    /// Gives up one shard, failing what waits: its partition was deleted, or cannot be written.
     fn give_up(&self, index: i32, now: Now);
     /// Gives up every shard, at shutdown.
     fn unload_all(&self, now: Now);
@@ -208,8 +208,8 @@ impl<M: Coordinator> AnyShards for Shards<M> {
     }
 
     fn tick(&self, broker: &Broker, now: Now) -> Monotonic {
-        let shards: Vec<_> = self.shards.read().values().cloned().collect();
-        let deadlines = shards.iter().map(|shard| {
+        let shards = self.indexes().into_iter().filter_map(|index| self.online_shard(index, now));
+        let deadlines = shards.map(|shard| {
             let mut state = shard.state.lock();
             let State::Active(active) = &mut *state else { return Monotonic::NEVER };
             let mut effects = Effects::default();
@@ -288,7 +288,9 @@ impl<M: Coordinator> Shards<M> {
     ) -> Arc<Promise<M::Response>> {
         let Submission { command, context, guard } = submission;
         let refuse = |error| Promise::kept(M::refuse(&command, error));
-        let Some(shard) = self.shard(index) else { return refuse(ErrorCode::NotCoordinator) };
+        let Some(shard) = self.online_shard(index, context.now) else {
+            return refuse(ErrorCode::NotCoordinator);
+        };
         let mut state = shard.state.lock();
         let active = match &mut *state {
             State::Active(active) => active,
@@ -312,6 +314,17 @@ impl<M: Coordinator> Shards<M> {
 
     fn shard(&self, index: i32) -> Option<Arc<Shard<M>>> {
         self.shards.read().get(&index).cloned()
+    }
+
+    /// The shard, unless its log directory is offline: what is in memory may then be more than what
+    /// the disk will give back, so the shard is given up, and who waits is told.
+    fn online_shard(&self, index: i32, now: Now) -> Option<Arc<Shard<M>>> {
+        let shard = self.shard(index)?;
+        if shard.partition.directory.offline().is_some() {
+            self.give_up(index, now);
+            return None;
+        }
+        Some(shard)
     }
 }
 

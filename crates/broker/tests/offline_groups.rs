@@ -1,0 +1,173 @@
+//! Groups whose log can no longer be written: who waits is told, and what was acknowledged is there
+//! after a restart.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+
+#[allow(dead_code, reason = "shared with the fuzz targets")]
+mod support;
+
+use bytes::Bytes;
+use ottla_protocol::codec::Request;
+use ottla_protocol::messages as m;
+use ottla_protocol::{ErrorCode, frame};
+use ottla_testkit::{Fault, MemDisk, OpKind};
+use support::{Client, Node, formatted};
+
+const GROUP: &str = "g";
+
+fn encoded<R: Request>(version: i16, request: &R) -> Bytes {
+    frame::encode_request(version, 1, None, request).unwrap().bytes.slice(4..)
+}
+
+/// Takes the answer, if there is one yet.
+fn answer<R: Request>(client: &mut Client, version: i16) -> Option<R::Response> {
+    let response = client.response()?;
+    Some(frame::decode_response::<R>(response.slice(4..), version).unwrap().1)
+}
+
+fn ask<R: Request>(node: &Node, version: i16, request: &R) -> R::Response {
+    let mut client = node.connect();
+    client.send(node, encoded(version, request));
+    answer::<R>(&mut client, version).expect("an answer")
+}
+
+/// A topic, the groups' topic, and an acknowledgement of the latter that waits for fsync.
+fn start(disk: &MemDisk) -> Node {
+    let node = Node::start(disk).unwrap();
+    let topic = m::create_topics_request::CreatableTopic {
+        name: "t".into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let request =
+        m::CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
+    assert_eq!(ask(&node, 7, &request).topics[0].error_code, 0);
+    let request =
+        m::FindCoordinatorRequest { coordinator_keys: vec![GROUP.into()], ..Default::default() };
+    ask(&node, 4, &request);
+    let found = ask(&node, 4, &request).coordinators[0].error_code;
+    assert_eq!(found, 0, "the topic is there");
+    let config = m::incremental_alter_configs_request::AlterableConfig {
+        name: "flush.messages".into(),
+        value: Some("1".into()),
+        ..Default::default()
+    };
+    let resource = m::incremental_alter_configs_request::AlterConfigsResource {
+        resource_type: 2,
+        resource_name: "__consumer_offsets".into(),
+        configs: vec![config],
+        ..Default::default()
+    };
+    let request =
+        m::IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    assert_eq!(ask(&node, 1, &request).responses[0].error_code, 0);
+    node
+}
+
+fn commit(offset: i64) -> m::OffsetCommitRequest {
+    use m::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+    let partition = OffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
+    let topic = OffsetCommitRequestTopic {
+        name: "t".into(),
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    m::OffsetCommitRequest {
+        group_id: GROUP.into(),
+        generation_id_or_member_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    }
+}
+
+fn committed(node: &Node) -> (ErrorCode, Option<i64>) {
+    let group =
+        m::offset_fetch_request::OffsetFetchRequestGroup { group_id: GROUP.into(), ..all() };
+    let request = m::OffsetFetchRequest { groups: vec![group], ..Default::default() };
+    let group = ask(node, 8, &request).groups.remove(0);
+    let offset = group.topics.first().map(|topic| topic.partitions[0].committed_offset);
+    (ErrorCode::from_code(group.error_code).unwrap(), offset)
+}
+
+fn all() -> m::offset_fetch_request::OffsetFetchRequestGroup {
+    m::offset_fetch_request::OffsetFetchRequestGroup { topics: None, ..Default::default() }
+}
+
+fn join() -> m::JoinGroupRequest {
+    let protocol = m::join_group_request::JoinGroupRequestProtocol {
+        name: "range".into(),
+        ..Default::default()
+    };
+    m::JoinGroupRequest {
+        group_id: "waiting".into(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 10_000,
+        protocol_type: "consumer".into(),
+        protocols: vec![protocol],
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_failed_fsync_refuses_the_requests_that_wait_and_loses_nothing_acknowledged() {
+    let disk = formatted();
+    let node = start(&disk);
+    let topic = &ask(&node, 9, &commit(5)).topics[0];
+    assert_eq!(topic.partitions[0].error_code, 0, "synced and acknowledged");
+
+    // A member that waits in its join phase, and a commit that waits for its fsync.
+    let mut member = node.connect();
+    member.send(&node, encoded(3, &join()));
+    assert!(answer::<m::JoinGroupRequest>(&mut member, 3).is_none(), "the initial delay runs");
+    disk.fail(Fault::on(OpKind::Sync).path("*__consumer_offsets-0/*"));
+    let mut committer = node.connect();
+    committer.send(&node, encoded(9, &commit(6)));
+    let refused = ErrorCode::NotCoordinator.code();
+    let told = answer::<m::OffsetCommitRequest>(&mut committer, 9).expect("the commit waits on");
+    assert_eq!(told.topics[0].partitions[0].error_code, refused);
+    member.settle(&node);
+    let told = answer::<m::JoinGroupRequest>(&mut member, 3).expect("the member waits on");
+    assert_eq!(told.error_code, refused);
+    assert_eq!(committed(&node).0, ErrorCode::NotCoordinator);
+
+    drop((member, committer, node));
+    let node = Node::start(&disk.crash_drop_all()).unwrap();
+    assert_eq!(committed(&node), (ErrorCode::None, Some(5)));
+}
+
+#[test]
+fn a_directory_that_goes_offline_for_another_log_takes_its_groups_along() {
+    let disk = formatted();
+    let node = start(&disk);
+    ask(&node, 9, &commit(5));
+    let mut member = node.connect();
+    member.send(&node, encoded(3, &join()));
+    disk.fail(Fault::on(OpKind::Write).path("*/t-0/*"));
+    let batch = ottla_protocol::records::BatchBuilder::new(Default::default());
+    produce_to_t(&node, batch);
+    node.pass(1);
+    member.settle(&node);
+    let told = answer::<m::JoinGroupRequest>(&mut member, 3).expect("the member waits on");
+    assert_eq!(told.error_code, ErrorCode::NotCoordinator.code());
+    assert_eq!(committed(&node).0, ErrorCode::NotCoordinator);
+}
+
+fn produce_to_t(node: &Node, mut batch: ottla_protocol::records::BatchBuilder) {
+    use m::produce_request::{PartitionProduceData, TopicProduceData};
+    batch.append(ottla_protocol::ids::Timestamp(1_700_000_000_000), None, Some(b"x")).unwrap();
+    let data = PartitionProduceData {
+        records: Some(ottla_protocol::Records::Bytes(batch.build().unwrap().into())),
+        ..Default::default()
+    };
+    let topic =
+        TopicProduceData { name: "t".into(), partition_data: vec![data], ..Default::default() };
+    let request = m::ProduceRequest { acks: 1, topic_data: vec![topic], ..Default::default() };
+    let code = ask(node, 9, &request).responses[0].partition_responses[0].error_code;
+    assert_eq!(code, ErrorCode::KafkaStorageError.code());
+}
