@@ -92,6 +92,11 @@ impl<M: Machine> Node<M> {
         (ticket, self.settle(out))
     }
 
+    /// The ticket of the next [`Node::handle`]; a caller that answers it itself leaves it out.
+    pub(crate) fn next_ticket(&mut self) -> Ticket {
+        Ticket(self.tickets + 1)
+    }
+
     /// Lets time pass, with every deadline on its way.
     pub(crate) fn advance(&mut self, millis: u64) -> Vec<(Ticket, M::Response)> {
         let target = self.now.monotonic.plus_millis(millis as i64);
@@ -103,6 +108,16 @@ impl<M: Machine> Node<M> {
         }
         self.set_time(target);
         done
+    }
+
+    /// Lets time pass and looks at no deadline.
+    pub(crate) fn sleep(&mut self, millis: u64) {
+        self.set_time(self.now.monotonic.plus_millis(millis as i64));
+    }
+
+    /// The log forgets the newer half of what was committed.
+    pub(crate) fn lose_half(&mut self) {
+        self.committed /= 2;
     }
 
     /// The coordinator goes and comes back from its log. Those that wait are told if it can.
