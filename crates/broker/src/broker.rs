@@ -16,6 +16,7 @@ use ottla_storage::dirs::LogDirs;
 use parking_lot::Mutex;
 
 use crate::cleaner::Cleaner;
+use crate::connection::ANONYMOUS;
 use crate::context::Context;
 use crate::env::Env;
 use crate::groups::{Groups, OFFSETS_TOPIC};
@@ -135,14 +136,19 @@ impl Broker {
         let host = ctx.connection.peer.ip().to_canonical().to_string();
         let mut mutations = ctx.mutation_quota();
         let mutations = mutations.as_mut().map(|quota| quota as &mut dyn MutationQuota);
-        self.command_from(ctx.now, (&host, mutations), command)
+        self.command_from(ctx.now, (&ctx.connection.principal, &host, mutations), command)
     }
 
-    /// Hands a command to the controller, with where it came from and the quota it is under.
-    pub(crate) fn command_from(
+    /// Hands a command of this node itself to the controller.
+    pub(crate) fn own_command(&self, now: Now, command: Command) -> Arc<Promise<CommandResult>> {
+        self.command_from(now, (ANONYMOUS, "", None), command)
+    }
+
+    /// Hands a command to the controller, with who sent it, from where, and the quota it is under.
+    fn command_from(
         &self,
         now: Now,
-        (host, mutations): (&str, Option<&mut dyn MutationQuota>),
+        (principal, host, mutations): (&str, &str, Option<&mut dyn MutationQuota>),
         command: Command,
     ) -> Arc<Promise<CommandResult>> {
         let mut random = EnvRandom(self.env());
@@ -150,7 +156,7 @@ impl Broker {
             now,
             next_offset: Offset::NONE,
             random: &mut random,
-            principal: "User:ANONYMOUS",
+            principal,
             client_host: host,
             mutations: mutations.map(|quota| quota as _),
         };

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use ottla_protocol::ids::{Monotonic, Now};
 
 use crate::Broker;
@@ -38,7 +39,12 @@ pub struct ConnectionInfo {
     pub local: SocketAddr,
     /// The listener it came in through.
     pub listener: Arc<Listener>,
+    /// Who sends the requests, such as `User:ANONYMOUS`.
+    pub principal: ByteString,
 }
+
+/// Who has not authenticated.
+pub const ANONYMOUS: &str = "User:ANONYMOUS";
 
 /// A response ready to be written: parts in order, the 4-byte frame size included.
 #[derive(Debug, Default)]

@@ -47,6 +47,19 @@ impl RequestInfo {
     }
 }
 
+/// A broker as clients of a listener see it.
+#[derive(Debug, Clone)]
+pub struct BrokerEndpoint {
+    /// Its id.
+    pub id: BrokerId,
+    /// Where it is reached.
+    pub endpoint: Endpoint,
+    /// `broker.rack`.
+    pub rack: Option<ByteString>,
+    /// Not ready, or not heard from.
+    pub is_fenced: bool,
+}
+
 /// Lent to a handler, and to a parked request each time it is polled.
 pub struct Context<'a> {
     /// The broker.
@@ -113,17 +126,27 @@ impl<'a> Context<'a> {
     /// The brokers that are not fenced, with the address of each that a client of this listener is
     /// told, and its rack.
     pub fn endpoints(&self) -> impl Iterator<Item = (BrokerId, Endpoint, Option<ByteString>)> {
+        let live = self.all_endpoints().filter(|broker| !broker.is_fenced);
+        live.map(|broker| (broker.id, broker.endpoint, broker.rack))
+    }
+
+    /// All registered brokers that have this listener.
+    pub fn all_endpoints(&self) -> impl Iterator<Item = BrokerEndpoint> {
         let listener = &self.connection.listener;
         let me = self.broker.node_id();
-        let live = self.image.brokers().filter(|broker| !broker.fenced);
-        live.filter_map(move |broker| {
+        self.image.brokers().filter_map(move |broker| {
             let endpoint = if broker.id == me {
                 listener.endpoint_for(self.connection.local.ip())
             } else {
                 let registered = broker.listener(&listener.name)?;
                 Endpoint { host: registered.host.clone(), port: registered.port }
             };
-            Some((broker.id, endpoint, broker.rack.as_deref().map(ByteString::from)))
+            Some(BrokerEndpoint {
+                id: broker.id,
+                endpoint,
+                rack: broker.rack.as_deref().map(ByteString::from),
+                is_fenced: broker.fenced,
+            })
         })
     }
 

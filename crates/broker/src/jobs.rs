@@ -5,10 +5,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ottla_raft::VoteAnswer;
 use ottla_storage::{DeleteWork, StorageError};
 
 use crate::Broker;
 use crate::partition::Partition;
+use crate::wait::Promise;
 
 /// Which thread a job runs on. Metadata is apart from data: a data disk that stalls must not stall
 /// the controller.
@@ -28,6 +30,8 @@ pub enum Job {
     FlushMetadata,
     /// Writes a snapshot of the committed metadata image.
     SnapshotMetadata,
+    /// Goes on in an epoch above that of a candidate, then answers it.
+    AdoptEpoch(VoteAnswer, Arc<Promise<VoteAnswer>>),
     /// Opens the partitions that a full disk did not let open.
     OpenPartitions,
     /// Syncs a partition's log.
@@ -58,7 +62,10 @@ impl Job {
     pub fn lane(&self) -> Lane {
         match self {
             // On the lane that publishes images: nobody else opens partitions.
-            Self::FlushMetadata | Self::SnapshotMetadata | Self::OpenPartitions => Lane::Metadata,
+            Self::FlushMetadata
+            | Self::SnapshotMetadata
+            | Self::AdoptEpoch(..)
+            | Self::OpenPartitions => Lane::Metadata,
             Self::Flush(_) | Self::LoadShard(_) | Self::FlushAged => Lane::Data,
             Self::Retention
             | Self::ExpireProducers
@@ -76,6 +83,7 @@ impl std::fmt::Debug for Job {
         match self {
             Self::FlushMetadata => f.write_str("flush metadata"),
             Self::SnapshotMetadata => f.write_str("snapshot metadata"),
+            Self::AdoptEpoch(answer, _) => write!(f, "adopt epoch {}", answer.epoch),
             Self::OpenPartitions => f.write_str("open partitions"),
             Self::Flush(partition) => write!(f, "flush {}", partition.name),
             Self::LoadShard(partition) => write!(f, "load {}", partition.name),
@@ -131,6 +139,7 @@ impl Broker {
         match job {
             Job::FlushMetadata => self.quorum.run_flush(self),
             Job::SnapshotMetadata => self.quorum.run_snapshot(self),
+            Job::AdoptEpoch(answer, promise) => self.quorum.run_adopt(self, answer, &promise),
             Job::OpenPartitions => self.open_postponed(),
             Job::Flush(partition) => self.flush(&partition),
             Job::LoadShard(partition) => {

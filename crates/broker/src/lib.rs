@@ -17,6 +17,7 @@ mod context;
 mod dynamic_config;
 mod env;
 pub mod groups;
+mod isr;
 pub mod jobs;
 mod listener;
 mod loggers;
@@ -39,10 +40,10 @@ pub mod topics;
 pub mod wait;
 
 pub use broker::{Broker, Identity};
-pub use connection::{Connection, ConnectionInfo, IN_FLIGHT_MAX, Part, Response};
+pub use connection::{ANONYMOUS, Connection, ConnectionInfo, IN_FLIGHT_MAX, Part, Response};
 pub use context::{Context, RequestInfo};
 pub use env::Env;
-pub use listener::{Endpoint, Listener};
+pub use listener::{Endpoint, Listener, ListenerKind};
 pub use startup::{OpenTask, StartBroker, StartError};
 
 /// The hasher of all maps keyed by what clients send: fixed, so that a simulation repeats; keys that

@@ -2,13 +2,22 @@
 
 use std::net::IpAddr;
 
+/// Whom a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenerKind {
+    /// Clients and other brokers.
+    Broker,
+    /// Brokers and other controllers, and tools that are given `--bootstrap-controller`.
+    Controller,
+}
+
 /// A listener as the broker sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     /// Its name in `listeners`.
     pub name: String,
-    /// Whether the client APIs are served here (a controller listener serves its own).
-    pub serves_clients: bool,
+    /// Decides which APIs are served.
+    pub kind: ListenerKind,
     /// The explicit `advertised.listeners` address.
     pub advertised: Option<Endpoint>,
     /// The port it is bound to.

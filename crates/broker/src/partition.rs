@@ -221,6 +221,8 @@ struct State {
     log: Log,
     leader_epoch: LeaderEpoch,
     leads: bool,
+    /// No other replica is in sync.
+    alone: bool,
     /// Its topic was deleted: its files are about to be renamed.
     deleted: bool,
     /// Acknowledgements and the high watermark wait for fsync (`flush.messages=1`).
@@ -247,6 +249,7 @@ impl Partition {
             log,
             leader_epoch: LeaderEpoch::NONE,
             leads: false,
+            alone: true,
             deleted: false,
             synced_acks,
             high_watermark,
@@ -610,6 +613,18 @@ impl Partition {
         wakes.deliver();
     }
 
+    /// Takes over whether this replica is the only one in sync. While it is not, nothing more is
+    /// committed: the others would have to have it, and none follows from here.
+    pub fn set_alone(&self, alone: bool) {
+        let mut wakes = Wakes::default();
+        {
+            let mut state = self.state.lock();
+            state.alone = alone;
+            state.advance_high_watermark(&mut wakes);
+        }
+        wakes.deliver();
+    }
+
     /// Ends the leadership for good: every request from now on, and every one that waits, is
     /// refused.
     pub fn resign(&self) {
@@ -676,9 +691,12 @@ impl State {
         }
     }
 
-    /// One replica: committed is what the leader itself counts, which is its log end, or only what
-    /// is synced where acknowledgements wait for fsync.
+    /// One replica in sync: committed is what the leader itself counts, which is its log end, or only
+    /// what is synced where acknowledgements wait for fsync.
     fn advance_high_watermark(&mut self, wakes: &mut Wakes) {
+        if !self.alone {
+            return;
+        }
         let end = self.log.log_end_offset();
         let counted = if self.synced_acks { self.log.flushed_offset().min(end) } else { end };
         if counted > self.high_watermark {

@@ -47,7 +47,9 @@ impl Broker {
         for topic in reconfigured {
             self.configure_topic(&image, topic);
         }
-        self.image.store(Arc::new(image));
+        let image = Arc::new(image);
+        self.image.store(Arc::clone(&image));
+        self.shrink_isrs(touched.topics.iter().filter_map(|id| image.topic_by_id(*id)));
     }
 
     fn apply_topic(&self, image: &Image, topic: &TopicImage) {
@@ -71,7 +73,9 @@ impl Broker {
     }
 
     fn apply_leadership(&self, known: &Partition, partition: &PartitionImage) {
-        known.lead(partition.leader == self.node_id(), partition.leader_epoch);
+        let me = self.node_id();
+        known.set_alone(partition.isr.iter().all(|id| *id == me));
+        known.lead(partition.leader == me, partition.leader_epoch);
     }
 
     /// Opens what a full disk refused to open.

@@ -59,7 +59,8 @@ pub(crate) fn route(listener: &Listener, frame: Bytes) -> Result<Routed, RouteEr
         FrameError::UnknownApiKey(key) => unknown(key),
     })?;
     let (key, version) = (frame.key.key(), frame.version);
-    let row = api::row(key).filter(|_| listener.serves_clients).ok_or_else(|| unknown(key))?;
+    let row = api::row(key).filter(|row| row.is_served_on(listener.kind));
+    let row = row.ok_or_else(|| unknown(key))?;
     let supported = row.versions.contains(&version);
     if !supported && row.key != ottla_protocol::ApiKey::ApiVersions {
         let (min, max) = (*row.versions.start(), *row.versions.end());

@@ -15,8 +15,10 @@ use ottla_protocol::ErrorCode;
 use ottla_protocol::Uuid;
 use ottla_protocol::ids::{BrokerId, Now, PartitionIndex};
 use ottla_protocol::messages::broker_registration_request::{Feature, Listener};
-use ottla_protocol::messages::{BrokerHeartbeatRequest, BrokerRegistrationRequest};
-use ottla_raft::ReplicaKey;
+use ottla_protocol::messages::{
+    BrokerHeartbeatRequest, BrokerRegistrationRequest, ControllerRegistrationRequest,
+};
+use ottla_raft::Endpoint;
 use ottla_storage::Disk;
 use ottla_storage::checkpoint;
 use ottla_storage::dirs::{DirsError, LogDirs};
@@ -33,10 +35,11 @@ use crate::metrics::Metrics;
 use crate::partition::Directory;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
-use crate::quorum::{MetadataQuorum, OpenQuorum, QuorumError};
+use crate::quorum::{CommandResult, MetadataQuorum, OpenQuorum, QuorumError};
 use crate::quotas::Quotas;
 use crate::sessions::FetchSessions;
 use crate::timers::Timers;
+use crate::wait::Promise;
 
 /// What a broker starts from.
 pub struct StartBroker {
@@ -50,6 +53,8 @@ pub struct StartBroker {
     pub dirs: LogDirs,
     /// `advertised.listeners` with the host names and ports that the configuration leaves open.
     pub advertised: Vec<ottla_config::Listener>,
+    /// The same for the listeners of the controller; empty if they are not bound.
+    pub advertised_controller: Vec<ottla_config::Listener>,
 }
 
 /// Why a broker cannot start.
@@ -91,11 +96,19 @@ impl Broker {
     /// # Errors
     /// See [`StartError`].
     pub fn open(start: StartBroker) -> Result<(Arc<Self>, Vec<OpenTask>), StartError> {
-        let StartBroker { env, disk, config, dirs, advertised } = start;
+        let StartBroker { env, disk, config, dirs, advertised, advertised_controller } = start;
         let now = env.now();
         let previous_epoch = dirs.previous_broker_epoch();
         let directories: Vec<_> = dirs.dirs().iter().map(directory).collect();
-        let quorum = open_quorum(&disk, &config, &dirs, &directories, now)?;
+        let open = OpenQuorum {
+            disk: Arc::clone(&disk),
+            directory: metadata_directory(&config, &directories)?,
+            node_id: BrokerId(config.node_id()),
+            endpoints: advertised_controller.iter().map(endpoint).collect(),
+            static_voters: crate::quorum::static_voters(&config),
+            cluster_id: dirs.cluster_id().to_owned(),
+        };
+        let quorum = MetadataQuorum::open(open, &config, now)?;
         let mut leftovers = Vec::new();
         for (dir, directory) in dirs.dirs().iter().zip(&directories) {
             leftovers.push(if dir.is_online() {
@@ -133,7 +146,9 @@ impl Broker {
             timers: Timers::default(),
         };
         broker.command_now(Command::Activate)?;
+        let controller = broker.register_controller(&advertised_controller);
         broker.epoch = broker.register(&advertised, previous_epoch.unwrap_or(-1))?;
+        broker.check_controller(controller.peek())?;
         broker.quotas.replace(&broker.image());
         broker.reconfigure(&broker.image());
         broker.remove_leftover_directories();
@@ -187,7 +202,7 @@ impl Broker {
 
     /// Runs a command to its commit on this thread: nothing else happens yet.
     fn command_now(&self, command: Command) -> Result<Response, StartError> {
-        let promise = self.command_from(self.env().now(), ("", None), command);
+        let promise = self.own_command(self.env().now(), command);
         self.quorum.run_flush(self);
         match promise.peek() {
             Some(Ok(response)) => Ok(response),
@@ -202,7 +217,6 @@ impl Broker {
         previous_epoch: i64,
     ) -> Result<i64, StartError> {
         let config = self.config();
-        let random = || (u128::from(self.env().random()) << 64) | u128::from(self.env().random());
         let listeners = advertised.iter().map(|listener| Listener {
             name: listener.name.as_str().into(),
             host: listener.server.host.as_str().into(),
@@ -221,7 +235,7 @@ impl Broker {
         let request = BrokerRegistrationRequest {
             broker_id: self.node_id().0,
             cluster_id: self.cluster_id().into(),
-            incarnation_id: Uuid::from_random(random().to_be_bytes()),
+            incarnation_id: self.random_uuid(),
             listeners: listeners.collect(),
             features: features.collect(),
             rack: config.get(keys::BROKER_RACK).map(Into::into),
@@ -236,6 +250,56 @@ impl Broker {
             Response::BrokerRegistration(response) => Err(refused(response.error_code)),
             _ => Err(StartError::Refused(ErrorCode::UnknownServerError)),
         }
+    }
+
+    /// Tells the cluster where its controller listens. Its records are synced with those of the
+    /// broker's registration, which follows.
+    fn register_controller(
+        &self,
+        advertised: &[ottla_config::Listener],
+    ) -> Arc<Promise<CommandResult>> {
+        use ottla_protocol::messages::controller_registration_request as request;
+        let now = self.env().now();
+        if !self.image().metadata_version().has_controller_registration() {
+            return Promise::kept(Ok(Response::Done));
+        }
+        let listeners = advertised.iter().map(|listener| request::Listener {
+            name: listener.name.as_str().into(),
+            host: listener.server.host.as_str().into(),
+            port: listener.server.port,
+            security_protocol: listener.protocol.id(),
+            ..request::Listener::default()
+        });
+        let features = ottla_metadata::features::FEATURES.iter().map(|feature| request::Feature {
+            name: feature.name.into(),
+            min_supported_version: feature.min,
+            max_supported_version: feature.max,
+            ..request::Feature::default()
+        });
+        let request = ControllerRegistrationRequest {
+            controller_id: self.node_id().0,
+            incarnation_id: self.random_uuid(),
+            listeners: listeners.collect(),
+            features: features.collect(),
+            ..ControllerRegistrationRequest::default()
+        };
+        self.own_command(now, Command::ControllerRegistration(request))
+    }
+
+    fn check_controller(&self, registered: Option<CommandResult>) -> Result<(), StartError> {
+        match registered {
+            Some(Ok(Response::ControllerRegistration(response))) if response.error_code != 0 => {
+                Err(refused(response.error_code))
+            }
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(StartError::Refused(error)),
+            None => Err(StartError::Refused(ErrorCode::RequestTimedOut)),
+        }
+    }
+
+    fn random_uuid(&self) -> Uuid {
+        let random = (u128::from(self.env().random()) << 64) | u128::from(self.env().random());
+        Uuid::from_random(random.to_be_bytes())
     }
 
     fn heartbeat_request(&self, want_fence: bool) -> BrokerHeartbeatRequest {
@@ -259,7 +323,7 @@ impl Broker {
     /// Tells the controller that this broker lives.
     pub(crate) fn heartbeat(&self, now: Now) {
         let command = Command::BrokerHeartbeat(self.heartbeat_request(false));
-        drop(self.command_from(now, ("", None), command));
+        drop(self.own_command(now, command));
     }
 
     fn tasks(&self) -> Vec<OpenTask> {
@@ -285,25 +349,21 @@ fn directory(dir: &ottla_storage::dirs::LogDir) -> Arc<Directory> {
     directory
 }
 
-fn open_quorum(
-    disk: &Arc<dyn Disk>,
-    config: &Arc<BrokerConfig>,
-    dirs: &LogDirs,
+fn metadata_directory(
+    config: &BrokerConfig,
     directories: &[Arc<Directory>],
-    now: Now,
-) -> Result<MetadataQuorum, StartError> {
+) -> Result<Arc<Directory>, StartError> {
     let path = PathBuf::from(config.metadata_log_dir());
-    let directory = directories.iter().find(|directory| directory.path == path);
-    let directory = directory.ok_or(StartError::NoMetadataDirectory(path))?;
-    let node_id = BrokerId(config.node_id());
-    let open = OpenQuorum {
-        disk: Arc::clone(disk),
-        directory: Arc::clone(directory),
-        replica: ReplicaKey { id: node_id, directory_id: directory.id },
-        static_voters: crate::quorum::static_voters(config),
-        cluster_id: dirs.cluster_id().to_owned(),
-    };
-    Ok(MetadataQuorum::open(open, config, now)?)
+    let found = directories.iter().find(|directory| directory.path == path).map(Arc::clone);
+    found.ok_or(StartError::NoMetadataDirectory(path))
+}
+
+fn endpoint(listener: &ottla_config::Listener) -> Endpoint {
+    Endpoint {
+        listener: listener.name.clone(),
+        host: listener.server.host.clone(),
+        port: listener.server.port,
+    }
 }
 
 fn read_leftovers(

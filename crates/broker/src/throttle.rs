@@ -8,9 +8,6 @@ use crate::api::Throttle;
 use crate::context::Context;
 use crate::quotas::{Quota, Who};
 
-/// The name of every client while nobody authenticates.
-const ANONYMOUS: &str = "ANONYMOUS";
-
 /// What a request has used of its client's quotas, carried from one call to the next.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
@@ -25,7 +22,9 @@ pub(crate) struct Usage {
 impl Context<'_> {
     /// Who sends the request, for quotas.
     fn who(&self) -> Who<'_> {
-        Who { user: ANONYMOUS, client: &self.request.client_id }
+        let principal = &self.connection.principal;
+        let user = principal.split_once(':').map_or(&**principal, |(_, name)| name);
+        Who { user, client: &self.request.client_id }
     }
 
     /// Counts what is known of a request before it is handled: the bytes of a Produce.

@@ -142,17 +142,20 @@ fn the_quorum_of_one_describes_itself() {
 
 #[test]
 fn the_only_voter_stays_the_only_voter() {
-    use ErrorCode::{DuplicateVoter, InconsistentClusterId, UnsupportedVersion, VoterNotFound};
+    use ErrorCode::{DuplicateVoter, InconsistentClusterId, RequestTimedOut, VoterNotFound};
+    use m::add_raft_voter_request::Listener;
     let mut broker = TestBroker::start();
     for (cluster, voter, add, remove) in [
         (Some("other"), 1, InconsistentClusterId, InconsistentClusterId),
         (Some(CLUSTER), 1, DuplicateVoter, VoterNotFound),
-        (None, 5, UnsupportedVersion, VoterNotFound),
+        // It does not follow the log.
+        (None, 5, RequestTimedOut, VoterNotFound),
     ] {
         let cluster_id = cluster.map(Into::into);
         let request = m::AddRaftVoterRequest {
             cluster_id: cluster_id.clone(),
             voter_id: voter,
+            listeners: vec![Listener { name: "CONTROLLER".into(), ..Listener::default() }],
             ..Default::default()
         };
         assert_eq!(error(broker.call(1, &request).error_code), add, "{cluster:?} {voter}");

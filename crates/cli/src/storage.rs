@@ -28,6 +28,7 @@ fn format(args: &FormatArgs) -> Result<(), String> {
         standalone: args.standalone,
         ignore_formatted: args.ignore_formatted,
         levels,
+        controller: None,
     };
     let (cluster_id, done) =
         ottla_server::format(&RealDisk, &loaded.config, &what).map_err(text)?;

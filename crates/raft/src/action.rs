@@ -48,7 +48,7 @@ impl VoterSource {
     }
 }
 
-/// Records that the controller wants written as one batch.
+/// Records that the controller wants written as a whole, in one batch or several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Append {
     /// How many; at least one.
@@ -62,7 +62,7 @@ pub struct Append {
 pub enum Input {
     /// Take part: the first input.
     Start,
-    /// The controller wants a batch written.
+    /// The controller wants records written.
     Append(Append),
     /// An fsync finished that covers every offset below `end`.
     Flushed {
@@ -80,6 +80,15 @@ pub enum Input {
     },
     /// The snapshot that [`Action::TakeSnapshot`] asked for could not be written.
     SnapshotFailed,
+    /// Another node knows a larger epoch. The only voter stays the leader, in an epoch that is larger
+    /// still.
+    EpochSeen {
+        /// The epoch of the other node.
+        epoch: LeaderEpoch,
+    },
+    /// The quorum state that [`Input::EpochSeen`] asked to be persisted is durable, and the batch of
+    /// [`crate::Quorum::next_epoch_start`] is written.
+    Persisted,
     /// Time passed.
     Tick,
     /// Stop leading in good order.
@@ -100,7 +109,7 @@ pub enum Action {
         /// Its records.
         records: Vec<ControlRecord>,
     },
-    /// Write the batch of the [`Input::Append`] that was stepped.
+    /// Write the batches of the [`Input::Append`] that was stepped.
     AppendData {
         /// The offset of its first record.
         base: Offset,

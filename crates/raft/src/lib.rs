@@ -30,7 +30,11 @@
 //!    write (first the activation records) and answer commands.
 //! 8. [`Action::Resigned`]: discard the controller's uncommitted state, fail its waiting answers with
 //!    NOT_CONTROLLER.
-//! 9. Call `step(Input::Tick)` no later than [`Quorum::next_deadline`].
+//! 9. A vote or fetch of another node is answered by [`Quorum::vote`] and its kin. If one brings a
+//!    larger epoch: [`Input::EpochSeen`], then the quorum state that it returns is made durable
+//!    (appends may go on meanwhile), then the batch of [`Quorum::next_epoch_start`] is written,
+//!    [`Input::Persisted`] stepped, and only then the answer is sent.
+//! 10. Call `step(Input::Tick)` no later than [`Quorum::next_deadline`].
 
 mod action;
 mod control;
@@ -43,5 +47,8 @@ pub use control::{
     ControlError, ControlPlace, ControlRecord, decode_control, encode_control, snapshot_header,
 };
 pub use quorum_state::{InvalidQuorumState, QuorumState};
-pub use solo::{Description, Quorum, QuorumConfig, ReplicaDescription};
+pub use solo::{
+    Description, EPOCH_MAX, FetchPlace, LogFacts, OBSERVERS_MAX, Quorum, QuorumConfig, Refusal,
+    ReplicaDescription, SnapshotKey, Vote, VoteAnswer, VoteRequest,
+};
 pub use voters::{Endpoint, ReplicaKey, Voter, VoterSet};

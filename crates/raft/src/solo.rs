@@ -1,5 +1,8 @@
 //! A quorum whose only voter is this node.
 
+mod observers;
+mod votes;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -8,13 +11,19 @@ use ottla_protocol::ids::{LeaderEpoch, Monotonic, Now, Offset, Timestamp};
 use crate::action::{Action, Append, Ids, Input, RaftError, ResignReason, Start, VoterSource};
 use crate::control::ControlRecord;
 use crate::quorum_state::QuorumState;
-use crate::voters::{Endpoint, ReplicaKey};
+use crate::voters::{Endpoint, ReplicaKey, VoterSet};
+
+pub use observers::{FetchPlace, LogFacts, OBSERVERS_MAX, SnapshotKey};
+pub use votes::{EPOCH_MAX, Refusal, Vote, VoteAnswer, VoteRequest};
 
 /// What does not change while the node runs.
 #[derive(Debug, Clone)]
 pub struct QuorumConfig {
     /// This node and its metadata directory.
     pub replica: ReplicaKey,
+    /// Where this node listens for other nodes. An entry of a dynamic voter set that says otherwise is
+    /// corrected; empty leaves it as it is.
+    pub endpoints: Vec<Endpoint>,
     /// `metadata.log.max.record.bytes.between.snapshots`.
     pub snapshot_bytes: u64,
     /// `metadata.log.max.snapshot.interval.ms`; zero: no snapshot because of time.
@@ -39,6 +48,9 @@ pub struct Quorum {
     unflushed_bytes: u64,
     snapshot: SnapshotClock,
     last_commit: Timestamp,
+    /// An epoch that is being made durable, to be led next.
+    standing: Option<LeaderEpoch>,
+    observers: observers::Observers,
 }
 
 /// What DescribeQuorum tells about the metadata partition.
@@ -119,6 +131,8 @@ impl Quorum {
                 asked: false,
             },
             last_commit: Timestamp::NONE,
+            standing: None,
+            observers: observers::Observers::default(),
         })
     }
 
@@ -134,6 +148,8 @@ impl Quorum {
             Input::LogFailed => Ok(self.resign(ResignReason::LogFailed)),
             Input::SnapshotTaken { end, epoch } => self.snapshot_taken((end, epoch), now),
             Input::SnapshotFailed => Ok(self.snapshot_failed(now)),
+            Input::EpochSeen { epoch } => Ok(self.stand(epoch)),
+            Input::Persisted => Ok(self.lead_next(now)),
             Input::Tick => Ok(self.snapshot_if_due(now)),
             Input::Shutdown => Ok(self.resign(ResignReason::Shutdown)),
         }
@@ -196,7 +212,7 @@ impl Quorum {
             epoch: self.state.epoch,
             high_watermark: self.high_watermark.unwrap_or(Offset::NONE),
             voters: self.voters.voters().iter().map(describe_voter).collect(),
-            observers: Vec::new(),
+            observers: if leading { self.observers.describe(now) } else { Vec::new() },
         }
     }
 
@@ -213,7 +229,8 @@ impl Quorum {
         self.state = QuorumState { epoch, leader: Some(me.id), voted: None };
         let base = self.log_end;
         self.role = Role::Leader { epoch_start: base, active: false };
-        let records = self.epoch_start_records();
+        let (records, voters) = self.epoch_start();
+        self.voters = voters;
         self.grow(records.len() as u64, 0, now);
         Ok(vec![
             Action::PersistQuorumState(candidate),
@@ -224,7 +241,9 @@ impl Quorum {
         ])
     }
 
-    fn epoch_start_records(&mut self) -> Vec<ControlRecord> {
+    /// The leader's first batch, and the voters as of it. They are written when the log does not have
+    /// them yet, or when this node listens elsewhere than they say.
+    fn epoch_start(&self) -> (Vec<ControlRecord>, VoterSource) {
         let me = self.config.replica;
         let key = self.voters.voters().get(me.id).map_or(me, |voter| voter.key);
         let mut records = vec![ControlRecord::LeaderChange {
@@ -232,12 +251,28 @@ impl Quorum {
             voters: vec![key],
             granting: vec![key],
         }];
-        if let VoterSource::Bootstrap(voters) = &self.voters {
+        let moved = self.moved_voters();
+        if matches!(self.voters, VoterSource::Bootstrap(_)) {
             records.push(ControlRecord::KRaftVersion(self.voters.kraft_version()));
-            records.push(ControlRecord::Voters(voters.clone()));
-            self.voters = VoterSource::Log(voters.clone());
+        } else if moved.is_none() {
+            return (records, self.voters.clone());
         }
-        records
+        let voters = moved.unwrap_or_else(|| self.voters.voters().clone());
+        records.push(ControlRecord::Voters(voters.clone()));
+        (records, VoterSource::Log(voters))
+    }
+
+    /// The voters with this node's endpoints as they are now, if the log says otherwise.
+    fn moved_voters(&self) -> Option<VoterSet> {
+        let endpoints = &self.config.endpoints;
+        let known = self.voters.voters().get(self.config.replica.id)?;
+        let fixed = matches!(self.voters, VoterSource::Static(_));
+        if fixed || endpoints.is_empty() || known.endpoints == *endpoints {
+            return None;
+        }
+        let mut voter = known.clone();
+        voter.endpoints.clone_from(endpoints);
+        Some(VoterSet::new([voter]))
     }
 
     fn append(&mut self, append: Append, now: Now) -> Result<Vec<Action>, RaftError> {

@@ -45,6 +45,7 @@ impl Acceptor for BrokerAcceptor {
             peer: info.peer,
             local: info.local,
             listener: Arc::clone(&self.listener),
+            principal: ottla_broker::ANONYMOUS.into(),
         };
         let connection = Connection::new(Arc::clone(&self.broker), info, Arc::new(NetWake(waker)));
         Box::new(Adapter { connection, clock: self.clock })

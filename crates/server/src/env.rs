@@ -21,13 +21,15 @@ pub struct RealEnv {
     lanes: Lanes,
     timer: Arc<Timer>,
     net: NetServer,
+    controller: NetServer,
 }
 
 impl RealEnv {
-    /// An environment that does not run anything yet. `net` is told the limits on connections.
+    /// An environment that does not run anything yet. `net` and `controller`, the listeners of the two
+    /// roles, are told the limits on connections.
     #[must_use]
-    pub fn new(clock: Clock, net: NetServer) -> Self {
-        Self { clock, lanes: Lanes::new(), timer: Arc::new(Timer::new(clock)), net }
+    pub fn new(clock: Clock, net: NetServer, controller: NetServer) -> Self {
+        Self { clock, lanes: Lanes::new(), timer: Arc::new(Timer::new(clock)), net, controller }
     }
 
     /// Starts to run `broker`'s jobs and timers.
@@ -74,7 +76,11 @@ impl Env for RealEnv {
     }
 
     fn limit_connections(&self, config: &BrokerConfig, rates: &IpRates) {
-        self.net.set_limits(crate::listen::limits(config, rates));
+        use crate::listen::limits;
+        self.net.set_limits(limits(config, rates, config.broker_listeners()));
+        // Quotas of addresses are for clients.
+        let none = IpRates::default();
+        self.controller.set_limits(limits(config, &none, config.controller_listeners()));
     }
 
     fn set_log_levels(&self, directives: &str) {

@@ -29,6 +29,8 @@ pub struct Format {
     pub ignore_formatted: bool,
     /// Feature levels other than the default: name and level.
     pub levels: Vec<(String, i16)>,
+    /// Where the controller is reached, if it is bound already; else the configuration says so.
+    pub controller: Option<Vec<ottla_config::Listener>>,
 }
 
 /// A random id, as `kafka-storage random-uuid` prints it.
@@ -108,7 +110,11 @@ fn bootstrap(
             );
         }
         (false, true) => None,
-        (true, false) => Some(standalone_voter(config, directory_id)?),
+        (true, false) => {
+            let configured = config.advertised_controller_listeners();
+            let listeners = format.controller.as_deref().unwrap_or(configured);
+            Some(standalone_voter(config, listeners, directory_id)?)
+        }
         (false, false) => {
             return fail(
                 "this node is a controller: say --standalone if it is the first of its cluster, or set controller.quorum.voters to a fixed list",
@@ -122,8 +128,12 @@ fn bootstrap(
 }
 
 /// This node as the only voter.
-fn standalone_voter(config: &BrokerConfig, directory_id: Uuid) -> Result<VoterSet, StartError> {
-    let endpoints = config.advertised_controller_listeners().iter().map(|listener| Endpoint {
+fn standalone_voter(
+    config: &BrokerConfig,
+    listeners: &[ottla_config::Listener],
+    directory_id: Uuid,
+) -> Result<VoterSet, StartError> {
+    let endpoints = listeners.iter().map(|listener| Endpoint {
         listener: listener.name.clone(),
         host: match listener.server.host.as_str() {
             "" => host_name(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_broker::quotas::IpRates;
-use ottla_broker::{Endpoint, Listener};
+use ottla_broker::{Endpoint, Listener, ListenerKind};
 use ottla_config::{BrokerConfig, keys};
 use ottla_net::{
     BoundListener, ConnectionLimits, ConnectionRate, ListenerLimits, MemoryBudget, Settings,
@@ -16,39 +16,83 @@ use ottla_net::{
 use crate::error::StartError;
 use crate::format::host_name;
 
-/// A listener of the broker that is bound and not served yet.
+/// Most bytes of requests that the controller's listeners hold, where `queued.max.request.bytes` does
+/// not say: what brokers and tools send is small.
+const CONTROLLER_BYTES_MAX: usize = 64 << 20;
+
+/// A listener that is bound and not served yet.
 pub(crate) struct Bound {
     pub(crate) listener: Arc<Listener>,
     pub(crate) socket: BoundListener,
     pub(crate) settings: Settings,
 }
 
-/// Binds the listeners of the broker role.
-pub(crate) fn bind(config: &BrokerConfig, reached: bool) -> Result<Vec<Bound>, StartError> {
-    let mut bound = Vec::new();
+/// The listeners of a node.
+pub(crate) struct AllBound {
+    pub(crate) broker: Vec<Bound>,
+    pub(crate) controller: Vec<Bound>,
+}
+
+/// Binds the listeners of both roles. `reached`: clients are told the address they reached.
+pub(crate) fn bind(config: &BrokerConfig, reached: bool) -> Result<AllBound, StartError> {
+    let told = |name: &str| {
+        let told = config.advertised_listeners().iter().find(|told| told.name == *name);
+        told.filter(|told| !reached && !told.server.host.is_empty())
+    };
+    let mut broker = Vec::new();
     for listener in config.broker_listeners() {
-        let settings = settings(config, &listener.name);
-        let server = &listener.server;
-        let socket = BoundListener::bind(&server.host, server.port, &settings)
-            .map_err(|error| StartError::Listen { listener: listener.name.clone(), error })?;
+        let (socket, settings) = bind_one(config, listener)?;
         let port = socket.local_addr().port();
-        let told = config.advertised_listeners().iter().find(|told| told.name == listener.name);
-        let told = told.filter(|told| !reached && !told.server.host.is_empty());
-        let advertised = told.map(|told| Endpoint {
+        let advertised = told(&listener.name).map(|told| Endpoint {
             host: told.server.host.clone(),
             port: if told.server.port == 0 { port } else { told.server.port },
         });
         let name = listener.name.clone();
-        let listener = Arc::new(Listener { name, serves_clients: true, advertised, port });
-        bound.push(Bound { listener, socket, settings });
+        let kind = ListenerKind::Broker;
+        let listener = Arc::new(Listener { name, kind, advertised, port });
+        broker.push(Bound { listener, socket, settings });
     }
-    Ok(bound)
+    let mut controller = Vec::new();
+    for listener in config.controller_listeners() {
+        let (socket, settings) = bind_one(config, listener)?;
+        let port = socket.local_addr().port();
+        let name = listener.name.clone();
+        let kind = ListenerKind::Controller;
+        let listener = Arc::new(Listener { name, kind, advertised: None, port });
+        controller.push(Bound { listener, socket, settings });
+    }
+    Ok(AllBound { broker, controller })
 }
 
-/// What other nodes and clients are told, with the host names and ports that the configuration
-/// leaves open.
-pub(crate) fn advertised(config: &BrokerConfig, bound: &[Bound]) -> Vec<ottla_config::Listener> {
-    let mut told = config.advertised_listeners().to_vec();
+fn bind_one(
+    config: &BrokerConfig,
+    listener: &ottla_config::Listener,
+) -> Result<(BoundListener, Settings), StartError> {
+    let settings = settings(config, &listener.name);
+    let server = &listener.server;
+    let socket = BoundListener::bind(&server.host, server.port, &settings)
+        .map_err(|error| StartError::Listen { listener: listener.name.clone(), error })?;
+    Ok((socket, settings))
+}
+
+impl AllBound {
+    /// What other brokers and clients are told, with the host names and ports that the configuration
+    /// leaves open.
+    pub(crate) fn advertised(&self, config: &BrokerConfig) -> Vec<ottla_config::Listener> {
+        complete(config.advertised_listeners(), &self.broker)
+    }
+
+    /// What other nodes and tools are told of the controller.
+    pub(crate) fn advertised_controller(
+        &self,
+        config: &BrokerConfig,
+    ) -> Vec<ottla_config::Listener> {
+        complete(config.advertised_controller_listeners(), &self.controller)
+    }
+}
+
+fn complete(told: &[ottla_config::Listener], bound: &[Bound]) -> Vec<ottla_config::Listener> {
+    let mut told = told.to_vec();
     for listener in &mut told {
         let bound = bound.iter().find(|bound| bound.listener.name == listener.name);
         match bound.map(|bound| bound.listener.port) {
@@ -70,8 +114,22 @@ pub(crate) fn budget(config: &BrokerConfig) -> MemoryBudget {
     }
 }
 
-/// The limits on connections, dynamic settings and quotas of addresses included.
-pub(crate) fn limits(config: &BrokerConfig, ip_rates: &IpRates) -> ConnectionLimits {
+/// The same for the listeners of the controller: clients that fill the brokers' budget do not keep
+/// brokers from their heartbeats.
+pub(crate) fn controller_budget(config: &BrokerConfig) -> MemoryBudget {
+    match usize::try_from(config.get(keys::QUEUED_MAX_REQUEST_BYTES)) {
+        Ok(bytes) if bytes > 0 => MemoryBudget::new(bytes),
+        _ => MemoryBudget::new(CONTROLLER_BYTES_MAX),
+    }
+}
+
+/// The limits on the connections of `listeners`, which are those of one role; dynamic settings and
+/// quotas of addresses included.
+pub(crate) fn limits(
+    config: &BrokerConfig,
+    ip_rates: &IpRates,
+    listeners: &[ottla_config::Listener],
+) -> ConnectionLimits {
     let windows = config.get(keys::QUOTA_WINDOW_NUM) - 1;
     let seconds = config.get(keys::QUOTA_WINDOW_SIZE_SECONDS);
     let rate = |per_second: f64| ConnectionRate {
@@ -100,7 +158,7 @@ pub(crate) fn limits(config: &BrokerConfig, ip_rates: &IpRates) -> ConnectionLim
         rate: creation(config.get(keys::MAX_CONNECTION_CREATION_RATE)),
         ip_rate: ip_rates.default.map(rate),
         ip_rates: ip_rates.by_ip.iter().map(|(ip, per_second)| (*ip, rate(*per_second))).collect(),
-        listeners: config.broker_listeners().iter().map(of_listener).collect(),
+        listeners: listeners.iter().map(of_listener).collect(),
     }
 }
 

@@ -68,8 +68,13 @@ impl Options {
     }
 }
 
+/// Where a node without file listens: as in the file that Kafka is shipped with, but that the controller
+/// is reached from this machine only. Whoever reaches it decides about the cluster.
+const LISTENERS: &str = "PLAINTEXT://:9092,CONTROLLER://localhost:9093";
+
 /// Completes what a node without file starts with: a data directory, and for listeners given on the
-/// command line the controller's one (a quorum of one never binds it) and advertised addresses.
+/// command line the controller's one and advertised addresses. Who chose another port than 9092 may
+/// well run several nodes on this machine, so the system chooses the controller's.
 fn packaged_overrides(overrides: &mut Vec<(String, String)>) -> Result<(), StartError> {
     let find = |name: &str| overrides.iter().rev().find(|(key, _)| key == name);
     let dirs = find("log.dirs").or_else(|| find("log.dir"));
@@ -80,12 +85,14 @@ fn packaged_overrides(overrides: &mut Vec<(String, String)>) -> Result<(), Start
     let has_advertised = find("advertised.listeners").is_some();
     if let Some(mut listeners) = listeners {
         if !names_controller && !listeners.to_ascii_uppercase().contains("CONTROLLER://") {
-            listeners.push_str(",CONTROLLER://localhost:9093");
+            listeners.push_str(",CONTROLLER://localhost:0");
             overrides.push(("listeners".to_owned(), listeners.clone()));
         }
         if !has_advertised {
             overrides.push(("advertised.listeners".to_owned(), reachable(&listeners)));
         }
+    } else {
+        overrides.push(("listeners".to_owned(), LISTENERS.to_owned()));
     }
     if !dirs.is_empty() {
         overrides.push(("log.dirs".to_owned(), dirs));
@@ -154,6 +161,9 @@ mod tests {
         };
         assert_eq!(texts(config.broker_listeners()), "PLAINTEXT://:1");
         assert_eq!(texts(config.advertised_listeners()), "PLAINTEXT://localhost:1");
+        assert_eq!(texts(config.controller_listeners()), "CONTROLLER://localhost:0");
+        let config = Options { data_dir: Some(PathBuf::from("/d")), ..Options::default() };
+        let config = config.load().unwrap().config;
         assert_eq!(texts(config.controller_listeners()), "CONTROLLER://localhost:9093");
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ottla_broker::{Broker, StartBroker};
 use ottla_config::{BrokerConfig, keys};
-use ottla_net::{NetMetrics, NetServer};
+use ottla_net::{MemoryBudget, NetMetrics, NetServer};
 use ottla_protocol::ids::BrokerId;
 use ottla_storage::Disk;
 use ottla_storage::dirs::{DirsError, LogDirs, OpenDirs};
@@ -39,8 +39,16 @@ pub struct Node {
     broker: Arc<Broker>,
     env: Arc<RealEnv>,
     net: NetServer,
+    controller: ControllerSide,
     addresses: Vec<(String, SocketAddr)>,
     admin: Option<Admin>,
+}
+
+/// The controller's listeners, with connections of their own number and on a thread of their own: what
+/// clients do to this node keeps no broker from its heartbeats.
+struct ControllerSide {
+    net: NetServer,
+    runtime: Runtime,
 }
 
 /// What the admin listener reads.
@@ -95,6 +103,18 @@ pub fn runtime() -> Result<Runtime, StartError> {
         .map_err(StartError::system("start threads"))
 }
 
+/// The runtime of the controller's connections: one thread.
+fn controller_runtime() -> Result<Runtime, StartError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("ottla-ctl")
+        .thread_stack_size(1 << 20)
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .map_err(StartError::system("start threads"))
+}
+
 impl Node {
     /// Starts a node whose connections run on `runtime`; `is_ready` is set once it serves.
     ///
@@ -109,16 +129,19 @@ impl Node {
         supported(&config)?;
         let clock = Clock::start();
         let bound = listen::bind(&config, loaded.advertises_reached)?;
+        let advertised_controller = bound.advertised_controller(&config);
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let dirs = open_dirs(&disk, loaded)?;
+        let dirs = open_dirs(&disk, loaded, &advertised_controller)?;
         let net = NetServer::new();
-        let env = Arc::new(RealEnv::new(clock, net.clone()));
+        let controller = ControllerSide { net: NetServer::new(), runtime: controller_runtime()? };
+        let env = Arc::new(RealEnv::new(clock, net.clone(), controller.net.clone()));
         let start = StartBroker {
             env: Arc::clone(&env) as _,
             disk,
             config: Arc::clone(&config),
             dirs,
-            advertised: listen::advertised(&config, &bound),
+            advertised: bound.advertised(&config),
+            advertised_controller,
         };
         let (broker, tasks) = Broker::open(start)?;
         let per_dir = config.get(keys::NUM_RECOVERY_THREADS_PER_DATA_DIR);
@@ -126,14 +149,25 @@ impl Node {
         open_logs(&broker, &tasks, per_dir * config.log_dirs().len());
         env.attach(&broker).map_err(StartError::system("start threads"))?;
         broker.serve()?;
-        let addresses = bound.iter().map(|b| (b.listener.name.clone(), b.socket.local_addr()));
-        let addresses = addresses.collect();
-        let listeners = serve(&broker, &net, bound, (runtime, clock))?;
+        let all = bound.broker.iter().chain(&bound.controller);
+        let addresses = all.map(|b| (b.listener.name.clone(), b.socket.local_addr())).collect();
+        let mut listeners = Vec::new();
+        for (net, bound, budget, runtime) in [
+            (&net, bound.broker, listen::budget(&config), runtime),
+            (
+                &controller.net,
+                bound.controller,
+                listen::controller_budget(&config),
+                &controller.runtime,
+            ),
+        ] {
+            listeners.append(&mut serve(&broker, net, (bound, budget), (runtime, clock))?);
+        }
         is_ready.store(true, Ordering::Release);
         let observed =
             Observed { broker: Arc::clone(&broker), listeners, connections: net.clone(), is_ready };
         let admin = admin::start(config.get(keys::OTTLA_ADMIN_LISTENER), observed)?;
-        Ok(Self { broker, env, net, addresses, admin })
+        Ok(Self { broker, env, net, controller, addresses, admin })
     }
 
     /// The listeners by name, with the addresses they are bound to.
@@ -159,7 +193,12 @@ impl Node {
     pub fn stop(self, runtime: &Runtime) {
         tracing::info!("stopping");
         let begun = Instant::now();
-        let aborted = runtime.block_on(self.net.shutdown(GRACE));
+        let ControllerSide { net: controller, runtime: controller_runtime } = self.controller;
+        let aborted = runtime.block_on(async {
+            let (ours, others) = tokio::join!(self.net.shutdown(GRACE), controller.shutdown(GRACE));
+            ours + others
+        });
+        controller_runtime.shutdown_background();
         if aborted > 0 {
             tracing::warn!("{aborted} connections did not end in time and were cut");
         }
@@ -188,18 +227,19 @@ fn supported(config: &BrokerConfig) -> Result<(), StartError> {
              is not available yet",
         );
     }
-    for listener in config.controller_listeners() {
-        tracing::debug!("{listener} is not bound: a quorum of one has nobody to talk to");
-    }
     Ok(())
 }
 
 /// Opens the node's directories, formatted before if that is wanted.
-fn open_dirs(disk: &Arc<dyn Disk>, loaded: &Loaded) -> Result<LogDirs, StartError> {
+fn open_dirs(
+    disk: &Arc<dyn Disk>,
+    loaded: &Loaded,
+    controller: &[ottla_config::Listener],
+) -> Result<LogDirs, StartError> {
     let config = &loaded.config;
     let paths = all_dirs(config);
     if loaded.formats {
-        format_missing(&**disk, config)?;
+        format_missing(&**disk, config, controller)?;
     }
     let plan = OpenDirs {
         paths: &paths,
@@ -219,13 +259,18 @@ fn open_dirs(disk: &Arc<dyn Disk>, loaded: &Loaded) -> Result<LogDirs, StartErro
 }
 
 /// Formats the directories that are not formatted, in the cluster of those that are.
-fn format_missing(disk: &dyn Disk, config: &BrokerConfig) -> Result<(), StartError> {
+fn format_missing(
+    disk: &dyn Disk,
+    config: &BrokerConfig,
+    controller: &[ottla_config::Listener],
+) -> Result<(), StartError> {
     let cluster_id = format::known_cluster_id(disk, &all_dirs(config))?;
     let format = Format {
         cluster_id,
         standalone: config.quorum_voters().is_empty(),
         ignore_formatted: true,
         levels: Vec::new(),
+        controller: Some(controller.to_vec()),
     };
     let (cluster_id, formatted) = format::format(disk, config, &format)?;
     for path in &formatted.new {
@@ -238,10 +283,9 @@ fn format_missing(disk: &dyn Disk, config: &BrokerConfig) -> Result<(), StartErr
 fn serve(
     broker: &Arc<Broker>,
     net: &NetServer,
-    bound: Vec<Bound>,
+    (bound, budget): (Vec<Bound>, MemoryBudget),
     (runtime, clock): (&Runtime, Clock),
 ) -> Result<Vec<(String, Arc<NetMetrics>)>, StartError> {
-    let budget = listen::budget(&broker.config());
     let _in_runtime = runtime.enter();
     let mut metrics = Vec::new();
     for Bound { listener, socket, settings } in bound {

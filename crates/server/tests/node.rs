@@ -41,7 +41,7 @@ impl Drop for Scratch {
 
 fn options(dir: &Path) -> Options {
     let pairs = [
-        ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:22092"),
+        ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0"),
         ("ottla.admin.listener", "127.0.0.1:0"),
         ("log.initial.task.delay.ms", "1"),
     ];

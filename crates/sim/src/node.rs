@@ -132,6 +132,7 @@ pub(crate) fn start(
         config: Arc::clone(config),
         dirs,
         advertised: config.advertised_listeners().to_vec(),
+        advertised_controller: config.advertised_controller_listeners().to_vec(),
     };
     let (broker, mut tasks) = Broker::open(start).map_err(|error| error.to_string())?;
     while !tasks.is_empty() {

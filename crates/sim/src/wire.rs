@@ -61,7 +61,7 @@ impl Wire {
 pub(crate) fn accept(broker: &Arc<Broker>, env: &Arc<SimEnv>, id: u64) -> Connection {
     let listener = Listener {
         name: "PLAINTEXT".to_owned(),
-        serves_clients: true,
+        kind: ottla_broker::ListenerKind::Broker,
         advertised: None,
         port: 9092,
     };
@@ -71,6 +71,7 @@ pub(crate) fn accept(broker: &Arc<Broker>, env: &Arc<SimEnv>, id: u64) -> Connec
         peer: address(2, 10_000),
         local: address(1, 9092),
         listener: Arc::new(listener),
+        principal: ottla_broker::ANONYMOUS.into(),
     };
     let wake = ConnectionWake { env: Arc::clone(env), connection: id };
     Connection::new(Arc::clone(broker), info, Arc::new(wake))

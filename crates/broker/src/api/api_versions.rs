@@ -88,8 +88,10 @@ fn answer(ctx: &Context<'_>) -> ApiVersionsResponse {
         min_version_level: level,
         ..FinalizedFeatureKey::default()
     });
+    let kind = ctx.connection.listener.kind;
+    let here = TABLE.iter().filter(|row| row.advertised && row.is_served_on(kind));
     ApiVersionsResponse {
-        api_keys: TABLE.iter().filter(|row| row.advertised).map(api).collect(),
+        api_keys: here.map(api).collect(),
         supported_features: supported_features.collect(),
         finalized_features_epoch: ctx.image.provenance().offset.0,
         finalized_features: finalized_features.collect(),

@@ -8,14 +8,12 @@ use ottla_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
 use ottla_protocol::{ErrorCode, Uuid};
 use ottla_raft::{Description, ReplicaDescription};
 
+use super::raft::METADATA_TOPIC;
 use super::{Handler, Operation, Reply, Rule};
 use crate::context::Context;
 
 /// The DescribeQuorum API.
 pub(super) struct DescribeQuorum;
-
-/// The one topic that has a quorum.
-const METADATA_TOPIC: &str = "__cluster_metadata";
 
 /// The first version that tells directories and listeners (KIP-853).
 const DIRECTORIES: i16 = 2;

@@ -14,8 +14,9 @@ use ottla_protocol::messages::{FetchRequest, FetchResponse};
 use ottla_protocol::{ErrorCode, Records};
 use parking_lot::Mutex;
 
-use super::{Handler, Operation, Reply, Rule, Wait};
+use super::{Handler, Operation, Reply, Rule, Wait, fetch_metadata};
 use crate::context::Context;
+use crate::listener::ListenerKind;
 use crate::partition::{Isolation, Partition, PartitionError, Read, ReadOutcome};
 use crate::sessions::{
     FINAL_EPOCH, FetchKey, FetchWant, INITIAL_EPOCH, Session, SessionPartition, Told,
@@ -30,6 +31,9 @@ impl Handler for Fetch {
     const RULE: Rule = Rule::EachTopic(Operation::Read);
 
     fn handle(ctx: &Context<'_>, request: FetchRequest) -> Reply<FetchResponse> {
+        if ctx.connection.listener.kind == ListenerKind::Controller {
+            return fetch_metadata::handle(ctx, &request);
+        }
         let by_id = ctx.version() >= 13;
         let isolation = match request.isolation_level {
             0 => Isolation::Uncommitted,

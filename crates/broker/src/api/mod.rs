@@ -13,16 +13,24 @@ use ottla_protocol::ids::Monotonic;
 
 use crate::connection::{Part, Response};
 use crate::context::Context;
+use crate::listener::ListenerKind;
 
 mod acls;
 mod add_raft_voter;
+mod allocate_producer_ids;
 mod alter_client_quotas;
 mod alter_configs;
+mod alter_partition;
 mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
 mod alter_user_scram_credentials;
 mod api_versions;
+mod assign_replicas_to_dirs;
+mod begin_quorum_epoch;
+mod broker_heartbeat;
+mod broker_registration;
 mod config_resource;
+mod controller_registration;
 mod create_acls;
 mod create_delegation_token;
 mod create_partitions;
@@ -43,8 +51,12 @@ mod describe_quorum;
 mod describe_topic_partitions;
 mod describe_user_scram_credentials;
 mod elect_leaders;
+mod end_quorum_epoch;
+mod envelope;
 mod expire_delegation_token;
 mod fetch;
+mod fetch_metadata;
+mod fetch_snapshot;
 mod find_coordinator;
 mod forward;
 mod gather;
@@ -66,6 +78,7 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod operations;
 mod produce;
+mod raft;
 pub mod reference;
 mod remove_raft_voter;
 mod renew_delegation_token;
@@ -75,6 +88,8 @@ mod sync_group;
 mod unregister_broker;
 mod unregister_controller;
 mod update_features;
+mod update_raft_voter;
+mod vote;
 
 /// One API: its request type, the versions that work, who may call it, and what it does.
 pub trait Handler: 'static {
@@ -202,6 +217,8 @@ pub struct Row {
     pub pipelined: bool,
     /// The client quotas it is under.
     pub throttle: Throttle,
+    /// Whether a broker may hand a client's request on to the controller (in an Envelope).
+    pub forwarded: bool,
     /// Decodes, handles and encodes one request.
     pub(crate) run: fn(&Context<'_>, Decoder) -> Result<ErasedReply, DecodeError>,
 }
@@ -228,6 +245,7 @@ impl Row {
             rule: H::RULE,
             pipelined: false,
             throttle: Throttle::Request,
+            forwarded: false,
             run: run::<H>,
         }
     }
@@ -240,6 +258,25 @@ impl Row {
     /// What it creates or deletes counts as partitions; versions from this on are refused.
     const fn mutates(self, strict_from: i16) -> Self {
         self.throttled(Throttle::Mutation { strict_from })
+    }
+
+    /// Whether listeners of this kind serve it: the schema of the request says so.
+    #[must_use]
+    pub fn is_served_on(&self, kind: ListenerKind) -> bool {
+        match kind {
+            ListenerKind::Broker => self.key.on_broker(),
+            ListenerKind::Controller => self.key.on_controller(),
+        }
+    }
+
+    /// Nodes of the cluster ask.
+    const fn of_cluster(self) -> Self {
+        self.throttled(Throttle::Exempt)
+    }
+
+    const fn forwarded(mut self) -> Self {
+        self.forwarded = true;
+        self
     }
 
     const fn pipelined(mut self) -> Self {
@@ -258,7 +295,7 @@ impl Row {
     }
 }
 
-/// Every API that works on the client listeners, by key.
+/// Every API that works, by key.
 pub static TABLE: &[Row] = &[
     // Shown from version 0 although 3 is the lowest: librdkafka before 2.10 gives up otherwise.
     Row::of::<produce::Produce>().pipelined().advertised_from(0).throttled(Throttle::Produce),
@@ -277,45 +314,57 @@ pub static TABLE: &[Row] = &[
     Row::of::<list_groups::ListGroups>(),
     Row::of::<sasl_handshake::SaslHandshake>(),
     Row::of::<api_versions::ApiVersions>(),
-    Row::of::<create_topics::CreateTopics>().mutates(6),
-    Row::of::<delete_topics::DeleteTopics>().mutates(5),
+    Row::of::<create_topics::CreateTopics>().forwarded().mutates(6),
+    Row::of::<delete_topics::DeleteTopics>().forwarded().mutates(5),
     Row::of::<delete_records::DeleteRecords>(),
     Row::of::<init_producer_id::InitProducerId>(),
     Row::of::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
     Row::of::<describe_acls::DescribeAcls>(),
-    Row::of::<create_acls::CreateAcls>(),
-    Row::of::<delete_acls::DeleteAcls>(),
+    Row::of::<create_acls::CreateAcls>().forwarded(),
+    Row::of::<delete_acls::DeleteAcls>().forwarded(),
     Row::of::<describe_configs::DescribeConfigs>(),
-    Row::of::<alter_configs::AlterConfigs>(),
+    Row::of::<alter_configs::AlterConfigs>().forwarded(),
     Row::of::<alter_replica_log_dirs::AlterReplicaLogDirs>().hidden(),
     Row::of::<describe_log_dirs::DescribeLogDirs>(),
     Row::of::<sasl_authenticate::SaslAuthenticate>(),
-    Row::of::<create_partitions::CreatePartitions>().mutates(3),
-    Row::of::<create_delegation_token::CreateDelegationToken>(),
-    Row::of::<renew_delegation_token::RenewDelegationToken>(),
-    Row::of::<expire_delegation_token::ExpireDelegationToken>(),
+    Row::of::<create_partitions::CreatePartitions>().forwarded().mutates(3),
+    Row::of::<create_delegation_token::CreateDelegationToken>().forwarded(),
+    Row::of::<renew_delegation_token::RenewDelegationToken>().forwarded(),
+    Row::of::<expire_delegation_token::ExpireDelegationToken>().forwarded(),
     Row::of::<describe_delegation_token::DescribeDelegationToken>(),
     Row::of::<delete_groups::DeleteGroups>(),
-    Row::of::<elect_leaders::ElectLeaders>(),
-    Row::of::<incremental_alter_configs::IncrementalAlterConfigs>(),
-    Row::of::<alter_partition_reassignments::AlterPartitionReassignments>(),
-    Row::of::<list_partition_reassignments::ListPartitionReassignments>(),
+    Row::of::<elect_leaders::ElectLeaders>().forwarded(),
+    Row::of::<incremental_alter_configs::IncrementalAlterConfigs>().forwarded(),
+    Row::of::<alter_partition_reassignments::AlterPartitionReassignments>().forwarded(),
+    Row::of::<list_partition_reassignments::ListPartitionReassignments>().forwarded(),
     Row::of::<offset_delete::OffsetDelete>(),
     Row::of::<describe_client_quotas::DescribeClientQuotas>(),
-    Row::of::<alter_client_quotas::AlterClientQuotas>(),
+    Row::of::<alter_client_quotas::AlterClientQuotas>().forwarded(),
     Row::of::<describe_user_scram_credentials::DescribeUserScramCredentials>(),
-    Row::of::<alter_user_scram_credentials::AlterUserScramCredentials>(),
-    Row::of::<describe_quorum::DescribeQuorum>(),
-    Row::of::<update_features::UpdateFeatures>(),
+    Row::of::<alter_user_scram_credentials::AlterUserScramCredentials>().forwarded(),
+    Row::of::<vote::Vote>().of_cluster(),
+    Row::of::<begin_quorum_epoch::BeginQuorumEpoch>().of_cluster(),
+    Row::of::<end_quorum_epoch::EndQuorumEpoch>().of_cluster(),
+    Row::of::<describe_quorum::DescribeQuorum>().forwarded(),
+    Row::of::<alter_partition::AlterPartition>().of_cluster(),
+    Row::of::<update_features::UpdateFeatures>().forwarded(),
+    Row::of::<envelope::Envelope>().of_cluster(),
+    Row::of::<fetch_snapshot::FetchSnapshot>().of_cluster(),
     Row::of::<describe_cluster::DescribeCluster>(),
     Row::of::<describe_producers::DescribeProducers>(),
-    Row::of::<unregister_broker::UnregisterBroker>(),
+    Row::of::<broker_registration::BrokerRegistration>().of_cluster(),
+    Row::of::<broker_heartbeat::BrokerHeartbeat>().of_cluster(),
+    Row::of::<unregister_broker::UnregisterBroker>().forwarded(),
+    Row::of::<allocate_producer_ids::AllocateProducerIds>().of_cluster().forwarded(),
+    Row::of::<controller_registration::ControllerRegistration>().of_cluster(),
     Row::of::<get_telemetry_subscriptions::GetTelemetrySubscriptions>().hidden(),
+    Row::of::<assign_replicas_to_dirs::AssignReplicasToDirs>().of_cluster(),
     Row::of::<list_config_resources::ListConfigResources>(),
     Row::of::<describe_topic_partitions::DescribeTopicPartitions>(),
-    Row::of::<add_raft_voter::AddRaftVoter>().hidden(),
-    Row::of::<remove_raft_voter::RemoveRaftVoter>(),
-    Row::of::<unregister_controller::UnregisterController>(),
+    Row::of::<add_raft_voter::AddRaftVoter>().forwarded().hidden(),
+    Row::of::<remove_raft_voter::RemoveRaftVoter>().forwarded(),
+    Row::of::<update_raft_voter::UpdateRaftVoter>().of_cluster(),
+    Row::of::<unregister_controller::UnregisterController>().forwarded(),
 ];
 
 /// The row of an API key, if the API is served.

@@ -3,16 +3,18 @@
 use std::fmt::Write;
 
 use super::{Rule, TABLE, Throttle};
+use crate::listener::ListenerKind;
 
 const HEAD: &str = "# APIs
 
-Made from the table in `crates/broker/src/api/mod.rs`; do not edit, run `make docs`. *Rule* is what an
-authorizer is asked; none can be configured yet. *Quota* is what counts towards a client quota besides time
-in handlers, which every API listed here does. What is *not
-listed* is left out of ApiVersions: it does not do all that Kafka's does.
+Made from the table in `crates/broker/src/api/mod.rs`; do not edit, run `make docs`. *Listeners* says
+whether listeners of brokers, of controllers or both serve it. *Rule* is what an authorizer is asked;
+none can be configured yet. *Quota* is what counts towards a client quota besides time in handlers, which
+every API listed here does. What is *not listed* is left out of ApiVersions: it does not do all that
+Kafka's does.
 
-| key | API | versions | rule | quota |
-| ---: | --- | --- | --- | --- |
+| key | API | versions | listeners | rule | quota |
+| ---: | --- | --- | --- | --- | --- |
 ";
 
 /// The whole page.
@@ -41,8 +43,15 @@ pub fn reference_markdown() -> String {
             }
             Throttle::Exempt => "exempt, time too".to_owned(),
         };
+        let broker = row.is_served_on(ListenerKind::Broker);
+        let listeners = match (broker, row.is_served_on(ListenerKind::Controller)) {
+            (true, true) => "both",
+            (true, false) => "broker",
+            (false, _) => "controller",
+        };
         let (key, name) = (row.key.key(), row.name());
-        let _infallible = writeln!(page, "| {key} | {name} | {versions} | {rule} | {quota} |");
+        let _infallible =
+            writeln!(page, "| {key} | {name} | {versions} | {listeners} | {rule} | {quota} |");
     }
     page
 }

@@ -10,7 +10,8 @@ use ottla_protocol::MetadataRecord;
 use ottla_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use ottla_protocol::records::batches;
 use ottla_raft::{
-    ControlPlace, ControlRecord, VoterSet, decode_control, encode_control, snapshot_header,
+    ControlPlace, ControlRecord, SnapshotKey, VoterSet, decode_control, encode_control,
+    snapshot_header,
 };
 use ottla_storage::{Disk, OpenMode};
 
@@ -19,44 +20,35 @@ use super::QuorumError;
 /// Most bytes in one batch of a snapshot.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// Names a snapshot: everything below `end` is in it; `epoch` is that of its last record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct SnapshotId {
-    pub end: Offset,
-    pub epoch: LeaderEpoch,
+/// The name of a snapshot's file.
+pub(super) fn file_name(id: SnapshotKey) -> String {
+    format!("{:020}-{:010}.checkpoint", id.end.0, id.epoch.0)
 }
 
-impl SnapshotId {
-    pub(super) fn file_name(self) -> String {
-        format!("{:020}-{:010}.checkpoint", self.end.0, self.epoch.0)
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        let (end, epoch) = name.strip_suffix(".checkpoint")?.split_once('-')?;
-        Some(Self { end: Offset(end.parse().ok()?), epoch: LeaderEpoch(epoch.parse().ok()?) })
-    }
+fn parse_name(name: &str) -> Option<SnapshotKey> {
+    let (end, epoch) = name.strip_suffix(".checkpoint")?.split_once('-')?;
+    Some(SnapshotKey { end: Offset(end.parse().ok()?), epoch: LeaderEpoch(epoch.parse().ok()?) })
 }
 
 /// A snapshot in memory.
 pub(super) struct Snapshot {
-    pub id: SnapshotId,
+    pub id: SnapshotKey,
     pub image: Image,
     pub voters: Option<VoterSet>,
     pub records: Vec<MetadataRecord>,
 }
 
 /// All snapshots of the directory, oldest first.
-pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<SnapshotId>, QuorumError> {
+pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<SnapshotKey>, QuorumError> {
     let entries = disk.list(dir).map_err(|error| QuorumError::io("list", dir, error))?;
-    let mut ids: Vec<_> =
-        entries.iter().filter_map(|entry| SnapshotId::parse(&entry.name)).collect();
+    let mut ids: Vec<_> = entries.iter().filter_map(|entry| parse_name(&entry.name)).collect();
     ids.sort_unstable();
     Ok(ids)
 }
 
 /// Reads a snapshot.
-pub(super) fn load(disk: &dyn Disk, dir: &Path, id: SnapshotId) -> Result<Snapshot, QuorumError> {
-    let path = dir.join(id.file_name());
+pub(super) fn load(disk: &dyn Disk, dir: &Path, id: SnapshotKey) -> Result<Snapshot, QuorumError> {
+    let path = dir.join(file_name(id));
     let bytes = read_file(disk, &path).map_err(|error| QuorumError::io("read", &path, error))?;
     let mut all = Vec::new();
     let mut voters = None;
@@ -97,12 +89,12 @@ pub(super) fn voters_of(records: Vec<ControlRecord>) -> Option<VoterSet> {
 pub(super) fn write(
     disk: &dyn Disk,
     dir: &Path,
-    id: SnapshotId,
+    id: SnapshotKey,
     image: &Image,
     (kraft_version, voters): (i16, &VoterSet),
 ) -> Result<(), QuorumError> {
-    let path = dir.join(id.file_name());
-    let part: PathBuf = dir.join(format!("{}.part", id.file_name()));
+    let path = dir.join(file_name(id));
+    let part: PathBuf = dir.join(format!("{}.part", file_name(id)));
     let failed = |error| QuorumError::io("write", &part, error);
     let header = snapshot_header(image.provenance().timestamp, kraft_version, voters);
     let bytes = encode(id, image, &header)?;
@@ -116,7 +108,11 @@ pub(super) fn write(
     disk.sync_dir(dir).map_err(failed)
 }
 
-fn encode(id: SnapshotId, image: &Image, header: &[ControlRecord]) -> Result<Vec<u8>, QuorumError> {
+fn encode(
+    id: SnapshotKey,
+    image: &Image,
+    header: &[ControlRecord],
+) -> Result<Vec<u8>, QuorumError> {
     let timestamp = image.provenance().timestamp;
     let control = |base, records: &[_]| {
         let place = ControlPlace { base, epoch: id.epoch, timestamp };
@@ -138,10 +134,10 @@ fn encode(id: SnapshotId, image: &Image, header: &[ControlRecord]) -> Result<Vec
 pub(super) fn remove_older(
     disk: &dyn Disk,
     dir: &Path,
-    keep: SnapshotId,
+    keep: SnapshotKey,
 ) -> Result<(), QuorumError> {
     for id in list(disk, dir)?.into_iter().filter(|id| *id < keep) {
-        let path = dir.join(id.file_name());
+        let path = dir.join(file_name(id));
         disk.remove_file(&path).map_err(|error| QuorumError::io("remove", &path, error))?;
     }
     Ok(())

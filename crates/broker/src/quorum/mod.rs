@@ -6,6 +6,7 @@
 //! then the command is answered. The lock is not held while the disk syncs.
 
 mod files;
+mod followers;
 mod open;
 
 use std::collections::VecDeque;
@@ -22,16 +23,18 @@ use ottla_protocol::MetadataRecord;
 use ottla_protocol::Uuid;
 use ottla_protocol::ids::{BrokerId, LeaderEpoch, Monotonic, Now, Offset};
 use ottla_protocol::messages::{BeginTransactionRecord, EndTransactionRecord};
-use ottla_raft::{Action, Append, Endpoint, Input, Quorum, RaftError, ReplicaKey, Voter, VoterSet};
+use ottla_raft::{
+    Action, Append, Endpoint, Input, Quorum, RaftError, ReplicaKey, SnapshotKey, Voter, VoterSet,
+};
 use ottla_storage::{AppendError, Disk, Log, StorageError};
 use parking_lot::Mutex;
 
-use self::files::SnapshotId;
 use crate::Broker;
 use crate::jobs::{Job, is_full};
 use crate::partition::Directory;
-use crate::wait::Promise;
+use crate::wait::{Promise, WaitList, Wakes};
 
+pub use followers::{LogFetch, LogFound, LogRead, QuorumLeader, SnapshotPiece};
 pub use open::OpenQuorum;
 
 /// Why the metadata log could not be read or written.
@@ -73,6 +76,9 @@ pub enum QuorumError {
     /// The quorum refuses.
     #[error(transparent)]
     Raft(#[from] RaftError),
+    /// A batch that must not stay could not be cut off.
+    #[error("the metadata log holds a change that failed and cannot be taken back: {0}")]
+    NotTakenBack(#[source] StorageError),
     /// `quorum-state` is unreadable.
     #[error(
         "{path}: {reason}; it says which votes this node gave: restore it, do not delete it in a cluster of several voters"
@@ -121,6 +127,10 @@ struct State {
     pending: VecDeque<Pending>,
     /// A flush job is submitted or running.
     flushing: bool,
+    /// The snapshots on the disk, oldest first.
+    snapshots: Vec<SnapshotKey>,
+    /// Other nodes that wait for more of the log.
+    followers: WaitList,
 }
 
 /// A batch that waits for its commit.
@@ -137,6 +147,17 @@ struct Committed {
     records: Vec<MetadataRecord>,
     answers: Vec<(Arc<Promise<CommandResult>>, CommandResult)>,
     snapshot: bool,
+    followers: Wakes,
+}
+
+impl Committed {
+    /// Keeps the promises and wakes who follows the log. Call it without a lock.
+    fn answer(self) {
+        self.followers.deliver();
+        for (promise, answer) in self.answers {
+            promise.keep(answer);
+        }
+    }
 }
 
 impl MetadataQuorum {
@@ -191,7 +212,7 @@ impl MetadataQuorum {
                 tracing::warn!("the flush of the metadata log is tried again: {error}");
                 return broker.run_soon(Job::FlushMetadata);
             }
-            let (committed, again) = {
+            let (mut committed, again) = {
                 let mut state = self.state.lock();
                 let now = broker.env().now();
                 let committed = match result {
@@ -208,13 +229,12 @@ impl MetadataQuorum {
                 state.flushing = !state.pending.is_empty();
                 (committed, state.flushing)
             };
-            if let Some(image) = committed.image {
+            if let Some(image) = committed.image.take() {
                 broker.publish(image, &committed.records);
             }
-            for (promise, answer) in committed.answers {
-                promise.keep(answer);
-            }
-            if committed.snapshot {
+            let snapshot = committed.snapshot;
+            committed.answer();
+            if snapshot {
                 broker.env().submit(Job::SnapshotMetadata);
             }
             if !again {
@@ -237,7 +257,7 @@ impl MetadataQuorum {
             (state.controller.image().clone(), kraft_version, voters)
         };
         let at = image.provenance();
-        let id = SnapshotId { end: at.offset.plus(1), epoch: at.epoch };
+        let id = SnapshotKey { end: at.offset.plus(1), epoch: at.epoch };
         let written = files::write(&*self.disk, &self.dir, id, &image, (kraft_version, &voters));
         let now = broker.env().now();
         let mut state = self.state.lock();
@@ -261,6 +281,7 @@ impl MetadataQuorum {
             }) {
                 tracing::warn!("old metadata segments were not removed: {error}");
             }
+            state.snapshots = vec![id];
         }
     }
 
@@ -287,7 +308,7 @@ impl MetadataQuorum {
             broker.env().submit(Job::SnapshotMetadata);
         }
         for command in due {
-            drop(broker.command_from(now, ("", None), command));
+            drop(broker.own_command(now, command));
         }
         let state = self.state.lock();
         state.raft.next_deadline().min(state.controller.next_deadline())
@@ -304,9 +325,7 @@ impl MetadataQuorum {
             let failed = state.fail(ErrorCode::NotController);
             (failed, state.log.close(now))
         };
-        for (promise, answer) in failed.answers {
-            promise.keep(answer);
-        }
+        failed.answer();
         result
     }
 
@@ -324,9 +343,7 @@ impl MetadataQuorum {
                 let failed = state.fail(ErrorCode::KafkaStorageError);
                 let _resigned = state.raft.step(Input::LogFailed, broker.env().now());
                 drop(state);
-                for (promise, answer) in failed.answers {
-                    promise.keep(answer);
-                }
+                failed.answer();
                 ErrorCode::KafkaStorageError
             }
         }
@@ -350,10 +367,14 @@ impl State {
             records = in_transaction(records);
             batches = encode(&records).map_err(QuorumError::encode)?;
         }
+        self.write(&batches, epoch, now)?;
         let mut records = records.into_iter().map(|versioned| versioned.record);
         for batch in batches {
-            let taken: Vec<_> = records.by_ref().take(batch.count as usize).collect();
-            self.append_batch(&batch, taken, place, now)?;
+            let records: Vec<_> = records.by_ref().take(batch.count as usize).collect();
+            let offset = batch.base.plus(i64::from(batch.count) - 1);
+            let at = Provenance { offset, epoch, timestamp: place.timestamp };
+            self.controller.replay(at, &records).map_err(QuorumError::replay)?;
+            self.pending.push_back(Pending { at, records, answers: Vec::new() });
         }
         if let Some(last) = self.pending.back_mut() {
             last.answers.push((Arc::clone(promise), response));
@@ -361,26 +382,42 @@ impl State {
         Ok(())
     }
 
-    fn append_batch(
+    /// Writes batches to the log, all of them or none: one without the others would be half of what
+    /// was asked for, or an open transaction into which later commands would write.
+    fn write(
         &mut self,
-        batch: &EncodedBatch,
-        records: Vec<MetadataRecord>,
-        place: BatchPlace,
+        batches: &[EncodedBatch],
+        epoch: LeaderEpoch,
         now: Now,
     ) -> Result<(), QuorumError> {
         let before = self.log.log_end_offset();
-        debug_assert_eq!(before, batch.base, "log and quorum agree on the log end");
-        // Written first: a full disk must not leave the quorum believing in a batch.
-        self.log.append_own(&batch.bytes, None, place.epoch, now)?;
-        let append = Append { records: batch.count, bytes: batch.bytes.len() as u64 };
-        if let Err(error) = self.raft.step(Input::Append(append), now) {
-            self.log.truncate_to(before)?;
-            return Err(error.into());
+        let written = self.write_in_order(batches, epoch, now);
+        if written.is_err() && self.log.log_end_offset() > before {
+            self.log.truncate_to(before).map_err(QuorumError::NotTakenBack)?;
         }
-        let last = self.raft.log_end().plus(-1);
-        let at = Provenance { offset: last, epoch: place.epoch, timestamp: place.timestamp };
-        self.controller.replay(at, &records).map_err(QuorumError::replay)?;
-        self.pending.push_back(Pending { at, records, answers: Vec::new() });
+        written
+    }
+
+    fn write_in_order(
+        &mut self,
+        batches: &[EncodedBatch],
+        epoch: LeaderEpoch,
+        now: Now,
+    ) -> Result<(), QuorumError> {
+        // Written first: a full disk must not leave the quorum believing in a batch.
+        for batch in batches {
+            debug_assert_eq!(
+                self.log.log_end_offset(),
+                batch.base,
+                "the batch goes to the log end"
+            );
+            self.log.append_own(&batch.bytes, None, epoch, now)?;
+        }
+        let append = Append {
+            records: batches.iter().map(|batch| batch.count).sum(),
+            bytes: batches.iter().map(|batch| batch.bytes.len() as u64).sum(),
+        };
+        self.raft.step(Input::Append(append), now)?;
         Ok(())
     }
 
@@ -422,6 +459,7 @@ impl State {
         if let Some(image) = self.controller.commit(high_watermark) {
             committed.image = Some(image.clone());
         }
+        self.followers.take_into(&mut committed.followers);
     }
 
     /// Fails everything that waits.
@@ -429,10 +467,12 @@ impl State {
         self.controller.discard();
         self.controller.resign();
         let answers = self.pending.drain(..).flat_map(|batch| batch.answers);
-        Committed {
+        let mut failed = Committed {
             answers: answers.map(|(promise, _)| (promise, Err(error))).collect(),
             ..Committed::default()
-        }
+        };
+        self.followers.take_into(&mut failed.followers);
+        failed
     }
 }
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 use ottla_config::{BrokerConfig, keys};
 use ottla_metadata::batch::decode_batch;
 use ottla_metadata::{Controller, ControllerConfig, Image, Provenance, VersionedRecord};
-use ottla_protocol::ids::{LeaderEpoch, Now, Offset};
+use ottla_protocol::ids::{BrokerId, LeaderEpoch, Now, Offset};
 use ottla_protocol::records::batches;
 use ottla_raft::{
-    Action, ControlPlace, Input, Quorum, QuorumConfig, QuorumState, ReplicaKey, Start, VoterSet,
-    VoterSource, decode_control, encode_control,
+    Action, ControlPlace, Endpoint, Input, Quorum, QuorumConfig, QuorumState, ReplicaKey, Start,
+    VoterSet, VoterSource, decode_control, encode_control,
 };
 use ottla_storage::{Disk, Log, LogConfig, OpenLog};
 use parking_lot::Mutex;
@@ -31,8 +31,10 @@ pub struct OpenQuorum {
     pub disk: Arc<dyn Disk>,
     /// The log directory that holds `__cluster_metadata-0`.
     pub directory: Arc<Directory>,
-    /// Node id and metadata directory id.
-    pub replica: ReplicaKey,
+    /// This node.
+    pub node_id: BrokerId,
+    /// Where this node's controller is reached; empty if that is not known.
+    pub endpoints: Vec<Endpoint>,
     /// Voters of `controller.quorum.voters`, if it is set.
     pub static_voters: Option<VoterSet>,
     /// From `meta.properties`.
@@ -51,6 +53,7 @@ impl MetadataQuorum {
         now: Now,
     ) -> Result<Self, QuorumError> {
         let dir = open.directory.path.join("__cluster_metadata-0");
+        let replica = ReplicaKey { id: open.node_id, directory_id: open.directory.id };
         let disk = open.disk;
         disk.create_dir_all(&dir).map_err(|error| QuorumError::io("create", &dir, error))?;
         let History { image, mut voters, bootstrap } =
@@ -80,7 +83,7 @@ impl MetadataQuorum {
         replay(&log, start, &mut controller, &mut voters)?;
         let last_epoch = controller.speculative().provenance().epoch.max(LeaderEpoch(0));
         let raft = Quorum::new(
-            quorum_config(config, open.replica),
+            quorum_config(config, replica, open.endpoints),
             Start {
                 quorum_state: read_quorum_state(&*disk, &dir)?,
                 log_end: log.log_end_offset(),
@@ -94,6 +97,8 @@ impl MetadataQuorum {
             log,
             pending: std::collections::VecDeque::new(),
             flushing: false,
+            snapshots: files::list(&*disk, &dir)?,
+            followers: crate::wait::WaitList::default(),
         };
         let quorum = Self {
             disk,
@@ -246,11 +251,16 @@ fn log_config(config: &BrokerConfig) -> LogConfig {
     }
 }
 
-fn quorum_config(config: &BrokerConfig, replica: ReplicaKey) -> QuorumConfig {
+fn quorum_config(
+    config: &BrokerConfig,
+    replica: ReplicaKey,
+    endpoints: Vec<Endpoint>,
+) -> QuorumConfig {
     let bytes = config.get(keys::METADATA_LOG_MAX_RECORD_BYTES_BETWEEN_SNAPSHOTS);
     let interval = config.get(keys::METADATA_LOG_MAX_SNAPSHOT_INTERVAL_MS);
     QuorumConfig {
         replica,
+        endpoints,
         snapshot_bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
         snapshot_interval: Duration::from_millis(u64::try_from(interval).unwrap_or(0)),
         unflushed_bytes_max: UNFLUSHED_BYTES_MAX,
@@ -271,7 +281,7 @@ fn read_quorum_state(disk: &dyn Disk, dir: &std::path::Path) -> Result<QuorumSta
     }
 }
 
-fn write_quorum_state(
+pub(super) fn write_quorum_state(
     disk: &dyn Disk,
     dir: &std::path::Path,
     text: &str,

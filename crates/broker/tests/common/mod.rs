@@ -92,6 +92,7 @@ impl TestBroker {
             env: Arc::clone(&env) as Arc<dyn Env>,
             disk,
             advertised: config.advertised_listeners().to_vec(),
+            advertised_controller: config.advertised_controller_listeners().to_vec(),
             config: Arc::new(config),
             dirs,
         };
@@ -132,7 +133,7 @@ impl TestBroker {
 fn connect(broker: &Arc<Broker>) -> Connection {
     let listener = Listener {
         name: "PLAINTEXT".to_owned(),
-        serves_clients: true,
+        kind: ottla_broker::ListenerKind::Broker,
         advertised: None,
         port: 9092,
     };
@@ -141,6 +142,7 @@ fn connect(broker: &Arc<Broker>) -> Connection {
         peer: SocketAddr::from(([10, 0, 0, 2], 10_000)),
         local: SocketAddr::from(([10, 0, 0, 1], 9092)),
         listener: Arc::new(listener),
+        principal: ottla_broker::ANONYMOUS.into(),
     };
     Connection::new(Arc::clone(broker), info, Arc::new(NoWake))
 }

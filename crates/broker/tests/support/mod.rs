@@ -17,12 +17,15 @@ use bytes::{Bytes, BytesMut};
 use ottla_broker::jobs::Job;
 use ottla_broker::wait::Wake;
 use ottla_broker::{
-    Broker, Connection, ConnectionInfo, Env, Listener, Part, Response, StartBroker, StartError,
+    Broker, Connection, ConnectionInfo, Env, Listener, ListenerKind, Part, Response, StartBroker,
+    StartError,
 };
 use ottla_config::BrokerConfig;
 use ottla_metadata::batch::{BATCH_BYTES_MAX, BatchPlace, encode_batches};
 use ottla_metadata::bootstrap::format_records;
 use ottla_protocol::Uuid;
+use ottla_protocol::codec::Request;
+use ottla_protocol::frame::{decode_response, encode_request};
 use ottla_protocol::ids::{BrokerId, LeaderEpoch, Monotonic, Now, Offset, Timestamp};
 use ottla_raft::{ControlPlace, ControlRecord, VoterSet, encode_control, snapshot_header};
 use ottla_storage::dirs::{FormatParams, LogDirs, MetadataDir, OpenDirs, format_dirs};
@@ -157,7 +160,9 @@ impl Node {
         let dirs = LogDirs::open(disk.clone(), &plan, &mut || Uuid::from_random([5; 16]))?;
         let env = world.clone();
         let advertised = config.advertised_listeners().to_vec();
-        let start = StartBroker { env, disk, config: Arc::new(config), dirs, advertised };
+        let advertised_controller = config.advertised_controller_listeners().to_vec();
+        let config = Arc::new(config);
+        let start = StartBroker { env, disk, config, dirs, advertised, advertised_controller };
         let (broker, tasks) = Broker::open(start)?;
         for task in tasks {
             broker.open_log(&task);
@@ -177,17 +182,22 @@ impl Node {
 
     /// A new connection of a client.
     pub(crate) fn connect(&self) -> Client {
-        let listener = Listener {
-            name: "PLAINTEXT".to_owned(),
-            serves_clients: true,
-            advertised: None,
-            port: 9092,
-        };
+        self.connect_to("PLAINTEXT", ListenerKind::Broker, 9092)
+    }
+
+    /// A new connection of another node or a tool to the controller's listener.
+    pub(crate) fn connect_controller(&self) -> Client {
+        self.connect_to("CONTROLLER", ListenerKind::Controller, 9093)
+    }
+
+    fn connect_to(&self, name: &str, kind: ListenerKind, port: u16) -> Client {
+        let listener = Listener { name: name.to_owned(), kind, advertised: None, port };
         let info = ConnectionInfo {
             id: 1,
             peer: ([127, 0, 0, 1], 20_000).into(),
-            local: ([127, 0, 0, 1], 9092).into(),
+            local: ([127, 0, 0, 1], port).into(),
             listener: Arc::new(listener),
+            principal: ottla_broker::ANONYMOUS.into(),
         };
         let flag = Arc::new(Flag::default());
         let connection = Connection::new(self.broker.clone(), info, flag.clone());
@@ -239,6 +249,31 @@ impl Client {
             node.run_jobs();
             self.connection.poll(node.world.now());
         }
+    }
+
+    /// Sends a request and gives its answer, which must not wait for time.
+    pub(crate) fn call<R: Request>(
+        &mut self,
+        node: &Node,
+        version: i16,
+        request: &R,
+    ) -> R::Response {
+        self.ask(node, version, request);
+        self.answer::<R>(version).expect("the answer waits for something")
+    }
+
+    /// Sends a request.
+    pub(crate) fn ask<R: Request>(&mut self, node: &Node, version: i16, request: &R) {
+        let frame = encode_request(version, 5, None, request).unwrap().bytes;
+        self.send(node, frame.slice(4..));
+    }
+
+    /// The answer to the request that was sent first, if it is there.
+    pub(crate) fn answer<R: Request>(&mut self, version: i16) -> Option<R::Response> {
+        let frame = self.response()?;
+        let (correlation_id, response) = decode_response::<R>(frame.slice(4..), version).unwrap();
+        assert_eq!(correlation_id, 5);
+        Some(response)
     }
 
     /// The next response, its size included.

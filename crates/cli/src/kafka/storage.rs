@@ -128,6 +128,7 @@ fn format(options: &Options) -> Outcome {
         standalone: options.has("standalone"),
         ignore_formatted: options.has("ignore-formatted"),
         levels: levels.clone(),
+        controller: None,
     };
     let done = ottla_server::format(&RealDisk, &loaded.config, &what);
     let (_, done) = done.map_err(|error| failed(&error))?;
