@@ -40,6 +40,7 @@ NEEDS = {
     "quickstart": ["venv", "java", "go", "node"],
     "cross": ["venv", "kcat", "java", "go", "node"],
     "restart": ["venv", "kcat", "java", "go", "node"],
+    "quotas": ["venv", "tools"],
     "hostile": ["venv"],
     "interchange": ["venv", "kafka"],
 }

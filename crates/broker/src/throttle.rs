@@ -32,7 +32,7 @@ impl Context<'_> {
         let quotas = &self.broker.quotas;
         if self.request.row.throttle == Throttle::Produce && quotas.is_set(Quota::Produce) {
             let bytes = self.request.size as u64;
-            self.pause(quotas.use_bytes(Quota::Produce, self.who(), bytes, self.now.monotonic));
+            self.pause(quotas.use_bytes(self.who(), bytes, self.now.monotonic));
         }
     }
 
@@ -67,7 +67,7 @@ impl Context<'_> {
         if !quotas.is_set(Quota::Fetch) {
             return u32::MAX;
         }
-        let bytes = quotas.fetch_bytes_max(self.who());
+        let bytes = quotas.fetch_bytes_max(self.who(), self.now.monotonic);
         bytes.map_or(u32::MAX, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX))
     }
 
@@ -79,14 +79,10 @@ impl Context<'_> {
             return false;
         }
         self.count_time();
-        if quotas.is_set(Quota::Fetch) {
-            self.pause(quotas.use_bytes(Quota::Fetch, self.who(), bytes, now));
+        if self.pause_ms() == 0 && quotas.is_set(Quota::Fetch) {
+            self.pause(quotas.use_fetch(self.who(), bytes, now));
         }
-        let throttled = self.pause_ms() > 0;
-        if throttled && quotas.is_set(Quota::Fetch) {
-            quotas.return_bytes(Quota::Fetch, self.who(), bytes, now);
-        }
-        throttled
+        self.pause_ms() > 0
     }
 
     /// What the request has used up to now.

@@ -49,10 +49,16 @@ impl Equivalent<Entity> for Sought<'_> {
 }
 
 impl Meter {
-    /// Remembers that the entity was throttled.
-    pub(crate) fn throttled(&mut self, millis: f64, now: Monotonic, span: Span) {
-        self.throttled.0.record(millis, now, span);
-        self.throttled.1.record(1.0, now, span);
+    /// A pause as the wire has it, in whole milliseconds; what is too long to say is a month. It is
+    /// remembered if there is one.
+    pub(crate) fn pause(&mut self, millis: f64, now: Monotonic, span: Span) -> u32 {
+        const PAUSE_MAX_MS: f64 = 30.0 * 24.0 * 3.6e6;
+        let millis = millis.clamp(0.0, PAUSE_MAX_MS).ceil();
+        if millis > 0.0 {
+            self.throttled.0.record(millis, now, span);
+            self.throttled.1.record(1.0, now, span);
+        }
+        millis as u32
     }
 
     /// The average throttle time of late in milliseconds; 0 if there was none.

@@ -1,8 +1,8 @@
 //! Client quotas (KIP-13, 124, 219, 546, 599): who uses how much, and how long a connection pauses
 //! that uses more.
 //!
-//! A quota is measured over windows of time ([`windows`]) per entity, which is what the closest
-//! quota in Kafka's order says ([`limits`]): a user, a client id, or a client id of a user. Who
+//! A quota is kept to by a bucket of tokens ([`windows`]) per entity, which is what the closest quota
+//! in Kafka's order says ([`limits`]): a user, a client id, or a client id of a user. Who
 //! exceeds it is told in the answer, and the connection starts nothing until that time is over.
 //! While no quota is set, a request costs one load of a flag.
 
@@ -26,7 +26,7 @@ pub(crate) use limits::Who;
 
 use clients::Clients;
 use limits::Limits;
-use windows::Span;
+use windows::{Span, Supply};
 
 /// The quotas in force and what clients have used of them.
 pub struct Quotas {
@@ -93,17 +93,24 @@ impl Quotas {
         self.set.load(Ordering::Relaxed) & (1 << quota as u8) != 0
     }
 
-    /// Counts bytes of a Produce request or a Fetch response. Returns the pause in milliseconds, 0
-    /// for none.
-    pub(crate) fn use_bytes(&self, quota: Quota, who: Who<'_>, bytes: u64, now: Monotonic) -> u32 {
-        self.count((quota, bytes as f64), who, now, f64::MAX)
+    /// Counts the bytes of a Produce request. Returns the pause in milliseconds, 0 for none.
+    pub(crate) fn use_bytes(&self, who: Who<'_>, bytes: u64, now: Monotonic) -> u32 {
+        self.count((Quota::Produce, bytes as f64), who, now, f64::MAX)
     }
 
-    /// Takes back bytes of a Fetch response that was not sent.
-    pub(crate) fn return_bytes(&self, quota: Quota, who: Who<'_>, bytes: u64, now: Monotonic) {
-        let Some((sharing, _)) = self.limits.load().find(quota, who) else { return };
-        let mut used = self.used_of(quota).lock();
-        used.meter((who, sharing), now, self.span).rate.record(-(bytes as f64), now, self.span);
+    /// Counts the bytes of a Fetch response, unless the client has to pause before it gets them: for
+    /// so many milliseconds, and nothing is counted.
+    pub(crate) fn use_fetch(&self, who: Who<'_>, bytes: u64, now: Monotonic) -> u32 {
+        let Some((sharing, bound)) = self.limits.load().find(Quota::Fetch, who) else { return 0 };
+        let mut used = self.used_of(Quota::Fetch).lock();
+        let meter = used.meter((who, sharing), now, self.span);
+        match meter.bucket.try_take(bytes as f64, self.supply(bound), now) {
+            Ok(()) => {
+                meter.rate.record(bytes as f64, now, self.span);
+                0
+            }
+            Err(seconds) => meter.pause(seconds * 1e3, now, self.span),
+        }
     }
 
     /// Counts time in a handler. Returns the pause in milliseconds: no more than one window.
@@ -112,11 +119,14 @@ impl Quotas {
         self.count((Quota::Request, percent), who, now, self.span.window_seconds() * 1e3)
     }
 
-    /// Most bytes that a client can fetch at once without a pause, if it fetched nothing lately; more
-    /// would never be let through.
-    pub(crate) fn fetch_bytes_max(&self, who: Who<'_>) -> Option<u64> {
-        let (_, bound) = self.limits.load().find(Quota::Fetch, who)?;
-        Some((bound * self.span.seconds_min()) as u64)
+    /// Most bytes that a Fetch may answer with, so that the client does not pause for long afterwards:
+    /// what it has, and no less than comes in one window.
+    pub(crate) fn fetch_bytes_max(&self, who: Who<'_>, now: Monotonic) -> Option<u64> {
+        let (sharing, bound) = self.limits.load().find(Quota::Fetch, who)?;
+        let mut used = self.used_of(Quota::Fetch).lock();
+        let meter = used.meter((who, sharing), now, self.span);
+        let tokens = meter.bucket.tokens(self.supply(bound), now);
+        Some(tokens.max(bound * self.span.window_seconds()) as u64)
     }
 
     /// The quota of a client on partitions created and deleted, if it is under one. `strict`: what
@@ -167,12 +177,14 @@ impl Quotas {
         let mut used = self.used_of(quota).lock();
         let meter = used.meter((who, sharing), now, self.span);
         meter.rate.record(amount, now, self.span);
-        let pause = meter.rate.excess_ms(bound, now, self.span).min(pause_max_ms);
-        let pause = millis(pause);
-        if pause > 0 {
-            meter.throttled(f64::from(pause), now, self.span);
-        }
-        pause
+        let pause = meter.bucket.take(amount, self.supply(bound), now) * 1e3;
+        meter.pause(pause.min(pause_max_ms), now, self.span)
+    }
+
+    /// Of a quota on bytes or time. A client that was idle may burst as long as Kafka lets it: for
+    /// all windows but one.
+    fn supply(&self, per_second: f64) -> Supply {
+        Supply { per_second, burst: per_second * self.span.seconds_min() }
     }
 
     fn span_of(&self, quota: Quota) -> Span {
@@ -183,12 +195,6 @@ impl Quotas {
     fn used_of(&self, quota: Quota) -> &Mutex<Clients> {
         &self.used[quota as usize]
     }
-}
-
-/// Rounded, as the wire has it; what is too long to say is a month.
-fn millis(pause: f64) -> u32 {
-    const PAUSE_MAX_MS: f64 = 30.0 * 24.0 * 3.6e6;
-    pause.clamp(0.0, PAUSE_MAX_MS).round() as u32
 }
 
 /// One request's use of the quota on partitions.
@@ -204,20 +210,23 @@ struct Mutations<'a> {
 
 impl MutationQuota for Mutations<'_> {
     fn record(&mut self, partitions: usize) -> Result<(), QuotaExceeded> {
-        let (now, span, bound) = (self.now, self.quotas.mutation_span, self.bound);
+        let (now, span) = (self.now, self.quotas.mutation_span);
+        let supply = Supply { per_second: self.bound, burst: self.bound * span.seconds() };
         let mut used = self.quotas.used_of(Quota::Mutation).lock();
         let meter = used.meter((self.who, self.sharing), now, span);
-        let refused = self.strict && meter.bucket.tokens(bound, now, span) < 0.0;
-        if !refused {
-            meter.bucket.take(partitions as f64, bound, now, span);
-            meter.rate.record(partitions as f64, now, span);
+        if self.strict {
+            let seconds = meter.bucket.overdrawn(supply, now);
+            if seconds > 0.0 {
+                self.pause_ms = meter.pause(seconds * 1e3, now, span);
+                return Err(QuotaExceeded);
+            }
         }
-        let tokens = meter.bucket.tokens(bound, now, span);
-        if tokens < 0.0 && (refused || !self.strict) {
-            self.pause_ms = millis(-tokens / bound * 1e3);
-            meter.throttled(f64::from(self.pause_ms), now, span);
+        let seconds = meter.bucket.take(partitions as f64, supply, now);
+        meter.rate.record(partitions as f64, now, span);
+        if !self.strict {
+            self.pause_ms = meter.pause(seconds * 1e3, now, span);
         }
-        if refused { Err(QuotaExceeded) } else { Ok(()) }
+        Ok(())
     }
 
     fn pause_ms(&self) -> i32 {
@@ -264,12 +273,12 @@ mod tests {
     fn a_pause_for_bytes_is_as_long_as_it_takes_and_one_for_time_at_most_a_window() {
         let quotas =
             quotas(&[("c", "producer_byte_rate", 1000.0), ("c", "request_percentage", 1.0)]);
-        assert_eq!(quotas.use_bytes(Quota::Produce, WHO, 10_000, at(0)), 0);
-        assert_eq!(quotas.use_bytes(Quota::Produce, WHO, 20_000, at(0)), 20_000);
+        assert_eq!(quotas.use_bytes(WHO, 10_000, at(0)), 0);
+        assert_eq!(quotas.use_bytes(WHO, 20_000, at(0)), 20_000);
         assert_eq!(quotas.use_time(WHO, 100_000, at(0)), 0);
         assert_eq!(quotas.use_time(WHO, 50_000, at(0)), 1000);
         let other = Who { client: "other", ..WHO };
-        assert_eq!(quotas.use_bytes(Quota::Produce, other, u64::MAX, at(0)), 0);
+        assert_eq!(quotas.use_bytes(other, u64::MAX, at(0)), 0);
         let usage = quotas.usage(at(0));
         assert_eq!((usage[0].rate, usage[0].throttle_ms), (3000.0, 20_000.0));
         assert_eq!((usage[0].user.as_deref(), usage[0].client.as_deref()), (None, Some("c")));
@@ -277,21 +286,24 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_returned_leave_room_for_others() {
+    fn bytes_of_a_fetch_that_has_to_wait_do_not_count() {
         let quotas = quotas(&[("c", "consumer_byte_rate", 1000.0)]);
-        assert_eq!(quotas.fetch_bytes_max(WHO), Some(10_000));
-        assert!(quotas.use_bytes(Quota::Fetch, WHO, 11_000, at(0)) > 0);
-        quotas.return_bytes(Quota::Fetch, WHO, 11_000, at(0));
-        assert_eq!(quotas.use_bytes(Quota::Fetch, WHO, 10_000, at(0)), 0);
+        assert_eq!(quotas.fetch_bytes_max(WHO, at(0)), Some(10_000));
+        assert_eq!(quotas.use_fetch(WHO, 9000, at(0)), 0);
+        assert_eq!(quotas.fetch_bytes_max(WHO, at(0)), Some(1000));
+        for _ in 0..3 {
+            assert_eq!(quotas.use_fetch(WHO, 2000, at(0)), 1000);
+        }
+        assert_eq!(quotas.use_fetch(WHO, 1000, at(0)), 0);
     }
 
     #[test]
     fn a_new_quota_applies_to_what_was_used_before() {
         let before = quotas(&[("c", "producer_byte_rate", 1e9)]);
-        assert_eq!(before.use_bytes(Quota::Produce, WHO, 20_000, at(0)), 0);
+        assert_eq!(before.use_bytes(WHO, 20_000, at(0)), 0);
         let after = quotas(&[("c", "producer_byte_rate", 1000.0)]);
         before.limits.store(after.limits.load_full());
-        assert_eq!(before.use_bytes(Quota::Produce, WHO, 0, at(0)), 10_000);
+        assert_eq!(before.use_bytes(WHO, 0, at(0)), 10_000);
     }
 
     #[test]

@@ -1,4 +1,10 @@
-//! Sums over a sliding row of time windows, and a token bucket: how rates are measured (KIP-13, 599).
+//! How rates are measured, and how they are kept to (KIP-13, 599).
+//!
+//! A rate is what was counted in the last windows of time. It is kept to by a bucket of tokens that
+//! come at the quota's rate: who spends more than there is pauses until the debt is paid. Kafka has
+//! buckets for partitions and compares rates for all else; a burst and an average are the same by
+//! both, but who compares rates lets a fast client burst, then nothing, until the window of the burst
+//! is forgotten.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -55,7 +61,7 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
-    /// Counts `value`; a negative one takes back what was counted.
+    /// Counts `value`.
     pub(crate) fn record(&mut self, value: f64, now: Monotonic, span: Span) {
         self.forget(now, span);
         match self.windows.back_mut() {
@@ -75,16 +81,6 @@ impl Windows {
         self.forget(now, span);
         let total: f64 = self.windows.iter().map(|window| window.total).sum();
         total / self.seconds(now, span)
-    }
-
-    /// How long nothing may be counted until the rate is down to `bound`, in milliseconds; 0 if the
-    /// rate is within it.
-    pub(crate) fn excess_ms(&mut self, bound: f64, now: Monotonic, span: Span) -> f64 {
-        let rate = self.rate(now, span);
-        if rate <= bound {
-            return 0.0;
-        }
-        (rate - bound) / bound * self.seconds(now, span) * 1e3
     }
 
     /// What was counted in all windows.
@@ -109,36 +105,82 @@ impl Windows {
     }
 }
 
-/// Tokens that come at a rate and are spent in lumps (KIP-599). Full at first.
+/// What a quota gives: tokens per second, and how many are kept for a burst.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Supply {
+    pub(crate) per_second: f64,
+    pub(crate) burst: f64,
+}
+
+/// Tokens of one client. Full at first.
 #[derive(Debug, Default)]
 pub(crate) struct Bucket {
-    /// Missing from full; more than full when it was overdrawn.
+    /// Missing from full; more than the burst when it is overdrawn.
     missing: f64,
     at: Monotonic,
     /// When it is full again.
     full_at: Monotonic,
 }
 
+/// What is left of a token by the arithmetic of a wait that is over.
+const ROUNDING: f64 = 1e-6;
+
 impl Bucket {
-    /// How many tokens there are, negative when it is overdrawn. It holds what comes in a whole span.
-    pub(crate) fn tokens(&mut self, rate: f64, now: Monotonic, span: Span) -> f64 {
-        let came = now.since(self.at).as_secs_f64() * rate;
-        self.missing = (self.missing - came).max(0.0);
-        self.at = self.at.max(now);
-        rate * span.seconds() - self.missing
+    /// Takes tokens, also such as are not there yet. Returns the seconds until the debt is paid.
+    pub(crate) fn take(&mut self, count: f64, supply: Supply, now: Monotonic) -> f64 {
+        self.fill(supply, now);
+        let debt = self.missing + count - supply.burst;
+        self.set(self.missing + count, supply, now);
+        if debt <= ROUNDING { 0.0 } else { debt / supply.per_second }
     }
 
-    /// Takes tokens, also such as are not there yet.
-    pub(crate) fn take(&mut self, count: f64, rate: f64, now: Monotonic, span: Span) {
-        self.tokens(rate, now, span);
-        self.missing += count;
-        let seconds = (self.missing / rate).clamp(0.0, 1e9);
-        self.full_at = now.plus(Duration::from_secs_f64(seconds));
+    /// Takes tokens if they are there, or if the bucket is full and never holds more.
+    ///
+    /// # Errors
+    /// They are not; the seconds until then.
+    pub(crate) fn try_take(
+        &mut self,
+        count: f64,
+        supply: Supply,
+        now: Monotonic,
+    ) -> Result<(), f64> {
+        self.fill(supply, now);
+        let lacks = (self.missing + count - supply.burst).min(self.missing);
+        if lacks > ROUNDING {
+            return Err(lacks / supply.per_second);
+        }
+        self.set(self.missing + count, supply, now);
+        Ok(())
+    }
+
+    /// How many there are, 0 if it is overdrawn.
+    pub(crate) fn tokens(&mut self, supply: Supply, now: Monotonic) -> f64 {
+        self.fill(supply, now);
+        (supply.burst - self.missing).max(0.0)
+    }
+
+    /// The seconds until there is a token or none is owed, 0 if so now.
+    pub(crate) fn overdrawn(&mut self, supply: Supply, now: Monotonic) -> f64 {
+        self.fill(supply, now);
+        let debt = self.missing - supply.burst;
+        if debt <= ROUNDING { 0.0 } else { debt / supply.per_second }
     }
 
     /// Whether nothing is left to remember at `now`.
     pub(crate) fn is_full(&self, now: Monotonic) -> bool {
         self.full_at <= now
+    }
+
+    fn fill(&mut self, supply: Supply, now: Monotonic) {
+        let came = now.since(self.at).as_secs_f64() * supply.per_second;
+        self.missing = (self.missing - came).max(0.0);
+        self.at = self.at.max(now);
+    }
+
+    fn set(&mut self, missing: f64, supply: Supply, now: Monotonic) {
+        self.missing = missing;
+        let seconds = (self.missing / supply.per_second).clamp(0.0, 1e9);
+        self.full_at = now.plus(Duration::from_secs_f64(seconds));
     }
 }
 
@@ -157,10 +199,8 @@ mod tests {
         let mut windows = Windows::default();
         windows.record(100.0, at(0), SPAN);
         assert_eq!(windows.rate(at(0), SPAN), 10.0);
-        assert_eq!(windows.excess_ms(10.0, at(0), SPAN), 0.0);
-        windows.record(50.0, at(0), SPAN);
-        // 150 within 15 s are 10 per second; 10 s of them are taken as past.
-        assert_eq!(windows.excess_ms(10.0, at(0), SPAN), 5000.0);
+        windows.record(100.0, at(10_500), SPAN);
+        assert_eq!(windows.rate(at(10_500), SPAN), 200.0 / 10.5);
     }
 
     #[test]
@@ -173,44 +213,62 @@ mod tests {
         assert_eq!(windows.windows.len(), 0);
     }
 
-    #[test]
-    fn what_is_taken_back_does_not_count() {
-        let mut windows = Windows::default();
-        windows.record(1000.0, at(0), SPAN);
-        windows.record(-1000.0, at(10), SPAN);
-        assert_eq!(windows.excess_ms(1.0, at(10), SPAN), 0.0);
-    }
+    const SUPPLY: Supply = Supply { per_second: 5e6, burst: 5e7 };
 
     /// A client that sends as fast as it may: `chunk` units, then it waits as long as it is told.
-    fn sent_in(seconds: u64, chunk: f64, bound: f64) -> f64 {
-        let (mut windows, mut now, mut sent) = (Windows::default(), 0.0, 0.0);
+    fn sent_in(seconds: u64, chunk: f64) -> f64 {
+        let (mut bucket, mut now, mut sent) = (Bucket::default(), 0.0, 0.0);
         while now < seconds as f64 * 1e3 {
-            let at = at(now as u64);
-            windows.record(chunk, at, SPAN);
             sent += chunk;
-            now += windows.excess_ms(bound, at, SPAN).max(1.0);
+            now += (bucket.take(chunk, SUPPLY, at(now as u64)) * 1e3).ceil();
         }
         sent
     }
 
     #[test]
-    fn a_client_that_waits_as_told_gets_its_rate_and_one_burst() {
+    fn a_client_that_waits_as_told_gets_one_burst_and_its_rate() {
         for chunk in [16e3, 250e3, 1e6, 20e6] {
-            let bound = 5e6;
-            let steady = (sent_in(120, chunk, bound) - sent_in(20, chunk, bound)) / 100.0;
-            let off = steady / bound - 1.0;
-            assert!(off.abs() < 0.05 + chunk / (100.0 * bound), "chunks of {chunk}: {steady}");
-            assert!(sent_in(10, chunk, bound) < bound * 21.5 + chunk);
+            for seconds in [1, 10, 100] {
+                let want = SUPPLY.burst + seconds as f64 * SUPPLY.per_second;
+                let off = (sent_in(seconds, chunk) - want) / want;
+                assert!(off.abs() < 0.01 + chunk / want, "{chunk} in {seconds} s: {off}");
+            }
         }
     }
 
+    /// A consumer that asks again as soon as it may.
     #[test]
-    fn a_bucket_holds_a_span_of_tokens_and_can_be_overdrawn_once() {
+    fn tokens_that_were_refused_are_there_after_the_wait() {
+        let (mut bucket, mut now, mut got) = (Bucket::default(), 0, 0.0f64);
+        while now < 100_000 {
+            match bucket.try_take(1e6, SUPPLY, at(now)) {
+                Ok(()) => got += 1e6,
+                Err(seconds) => {
+                    now += (seconds * 1e3).ceil() as u64;
+                    assert_eq!(bucket.try_take(1e6, SUPPLY, at(now)), Ok(()), "at {now}");
+                    got += 1e6;
+                }
+            }
+        }
+        assert!((got - 5.5e8).abs() < 5e6, "{got}");
+    }
+
+    #[test]
+    fn more_than_a_bucket_holds_is_given_from_a_full_one() {
         let mut bucket = Bucket::default();
-        assert_eq!(bucket.tokens(2.0, at(0), SPAN), 22.0);
-        bucket.take(30.0, 2.0, at(0), SPAN);
-        for (millis, tokens) in [(0, -8.0), (1000, -6.0), (4000, 0.0), (60_000, 22.0)] {
-            assert_eq!(bucket.tokens(2.0, at(millis), SPAN), tokens, "after {millis} ms");
+        let supply = Supply { per_second: 10.0, burst: 100.0 };
+        assert_eq!(bucket.try_take(500.0, supply, at(0)), Ok(()));
+        assert_eq!(bucket.try_take(500.0, supply, at(0)), Err(50.0));
+        assert_eq!(bucket.try_take(500.0, supply, at(50_000)), Ok(()));
+    }
+
+    #[test]
+    fn a_bucket_is_full_at_first_and_again_when_everything_came_back() {
+        let (mut bucket, supply) = (Bucket::default(), Supply { per_second: 2.0, burst: 22.0 });
+        assert_eq!(bucket.take(22.0, supply, at(0)), 0.0);
+        assert_eq!(bucket.take(8.0, supply, at(0)), 4.0);
+        for (millis, seconds) in [(0, 4.0), (1000, 3.0), (4000, 0.0)] {
+            assert_eq!(bucket.overdrawn(supply, at(millis)), seconds, "after {millis} ms");
         }
         assert!(!bucket.is_full(at(14_999)) && bucket.is_full(at(15_000)));
     }
