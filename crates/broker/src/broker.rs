@@ -31,6 +31,7 @@ use crate::quotas::Quotas;
 use crate::sessions::FetchSessions;
 use crate::startup::Leftovers;
 use crate::timers::Timers;
+use crate::transactions::{TRANSACTIONS_TOPIC, Transactions, UncommittedMarkers};
 use crate::wait::Promise;
 
 /// Who this node is.
@@ -68,6 +69,9 @@ pub struct Broker {
     pub groups: Groups,
     /// Client quotas, and what clients have used of them.
     pub quotas: Quotas,
+    /// The transaction coordinator.
+    pub transactions: Transactions,
+    pub(crate) markers: UncommittedMarkers,
     /// Incremental fetch sessions.
     pub sessions: FetchSessions,
     pub(crate) producer_ids: ProducerIds,
@@ -193,6 +197,20 @@ impl Broker {
                     ("cleanup.policy", "compact".to_owned()),
                     ("compression.type", "producer".to_owned()),
                     ("segment.bytes", segment.to_string()),
+                ]
+            }
+            TRANSACTIONS_TOPIC => {
+                topic.num_partitions = config.get(keys::TRANSACTION_STATE_LOG_NUM_PARTITIONS);
+                topic.replication_factor =
+                    config.get(keys::TRANSACTION_STATE_LOG_REPLICATION_FACTOR);
+                let min_isr = config.get(keys::TRANSACTION_STATE_LOG_MIN_ISR);
+                let segment = config.get(keys::TRANSACTION_STATE_LOG_SEGMENT_BYTES);
+                vec![
+                    ("cleanup.policy", "compact".to_owned()),
+                    ("compression.type", "uncompressed".to_owned()),
+                    ("min.insync.replicas", min_isr.to_string()),
+                    ("segment.bytes", segment.to_string()),
+                    ("unclean.leader.election.enable", "false".to_owned()),
                 ]
             }
             _ => Vec::new(),

@@ -38,6 +38,8 @@ pub enum Job {
     Flush(Arc<Partition>),
     /// Replays a partition of a coordinator's topic.
     LoadShard(Arc<Partition>),
+    /// Reports the markers of transactions that are committed by now.
+    FinishMarkers,
     /// Applies retention to every partition.
     Retention,
     /// Forgets idle producers of every partition.
@@ -66,7 +68,9 @@ impl Job {
             | Self::SnapshotMetadata
             | Self::AdoptEpoch(..)
             | Self::OpenPartitions => Lane::Metadata,
-            Self::Flush(_) | Self::LoadShard(_) | Self::FlushAged => Lane::Data,
+            Self::Flush(_) | Self::LoadShard(_) | Self::FinishMarkers | Self::FlushAged => {
+                Lane::Data
+            }
             Self::Retention
             | Self::ExpireProducers
             | Self::CheckpointHighWatermarks
@@ -87,6 +91,7 @@ impl std::fmt::Debug for Job {
             Self::OpenPartitions => f.write_str("open partitions"),
             Self::Flush(partition) => write!(f, "flush {}", partition.name),
             Self::LoadShard(partition) => write!(f, "load {}", partition.name),
+            Self::FinishMarkers => f.write_str("finish markers"),
             Self::Retention => f.write_str("retention"),
             Self::ExpireProducers => f.write_str("expire producers"),
             Self::FlushAged => f.write_str("flush aged"),
@@ -147,6 +152,7 @@ impl Broker {
                     shards.load(partition.name.index.0, self);
                 }
             }
+            Job::FinishMarkers => self.finish_markers(),
             Job::Retention => self.run_retention(),
             Job::ExpireProducers => {
                 for partition in self.partitions.all() {

@@ -37,6 +37,7 @@ mod sync;
 mod throttle;
 mod timers;
 pub mod topics;
+pub mod transactions;
 pub mod wait;
 
 pub use broker::{Broker, Identity};

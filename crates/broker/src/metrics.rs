@@ -23,6 +23,8 @@ pub struct Metrics {
     pub failed_produce: Counter,
     /// Partitions asked for in fetch requests that answered with an error.
     pub failed_fetch: Counter,
+    /// Transactions that their coordinator did not confirm to a partition (KIP-890).
+    pub failed_verification: Counter,
 }
 
 /// One counter; it only grows.
@@ -51,6 +53,7 @@ impl Default for Metrics {
             bytes_out: Counter::default(),
             failed_produce: Counter::default(),
             failed_fetch: Counter::default(),
+            failed_verification: Counter::default(),
         }
     }
 }

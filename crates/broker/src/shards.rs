@@ -14,12 +14,12 @@ use ottla_coordinator::{CommandContext, Machine, Output, Ticket};
 use ottla_metadata::Image;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::ids::{Monotonic, Now, Offset, ProducerId};
-use ottla_storage::VerificationGuard;
+use ottla_storage::{TxnEnd, TxnMarker, VerificationGuard};
 use parking_lot::{Mutex, RwLock};
 
 use crate::context::Context;
 use crate::jobs::Job;
-use crate::partition::Partition;
+use crate::partition::{AppendOutcome, Partition, PartitionError};
 use crate::shard_log;
 use crate::wait::Promise;
 use crate::{Broker, Env};
@@ -131,11 +131,11 @@ pub(crate) trait AnyShards {
 
 impl Broker {
     /// All coordinators.
-    pub(crate) fn coordinators(&self) -> [(&'static str, &dyn AnyShards); 1] {
+    pub(crate) fn coordinators(&self) -> [(&'static str, &dyn AnyShards); 2] {
         fn of<M: Coordinator>(shards: &Shards<M>) -> (&'static str, &dyn AnyShards) {
             (M::TOPIC, shards)
         }
-        [of(&self.groups)]
+        [of(&self.groups), of(&self.transactions)]
     }
 
     /// The coordinator that stores its state in a topic.
@@ -312,6 +312,26 @@ impl<M: Coordinator> Shards<M> {
         promise
     }
 
+    /// Appends the marker that ends a transaction to a partition of the coordinator's topic, and
+    /// applies it to the shard at once.
+    ///
+    /// # Errors
+    /// As [`Partition::append_marker`]; not leader also while the shard is being loaded.
+    pub(crate) fn append_marker(
+        &self,
+        index: i32,
+        marker: &TxnMarker,
+        bumped: bool,
+        now: Now,
+    ) -> Result<AppendOutcome, PartitionError> {
+        let shard = self.shard(index).ok_or(PartitionError::NotLeader)?;
+        let mut state = shard.state.lock();
+        let State::Active(active) = &mut *state else { return Err(PartitionError::NotLeader) };
+        let outcome = shard.partition.append_marker(marker, bumped, now)?;
+        active.machine.replay_end_marker(marker.producer_id, marker.end == TxnEnd::Commit);
+        Ok(outcome)
+    }
+
     fn shard(&self, index: i32) -> Option<Arc<Shard<M>>> {
         self.shards.read().get(&index).cloned()
     }
@@ -440,6 +460,18 @@ fn command_context(ctx: &Context<'_>) -> CommandContext {
         principal: ByteString::from_static("User:ANONYMOUS"),
         api_version: ctx.version(),
         random: random(ctx.broker.env()),
+    }
+}
+
+/// The context of a command that this broker gives itself.
+pub(crate) fn own_context(env: &dyn Env) -> CommandContext {
+    CommandContext {
+        now: env.now(),
+        client_id: ByteString::new(),
+        client_host: ByteString::new(),
+        principal: ByteString::new(),
+        api_version: 0,
+        random: random(env),
     }
 }
 

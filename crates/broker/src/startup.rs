@@ -39,6 +39,7 @@ use crate::quorum::{CommandResult, MetadataQuorum, OpenQuorum, QuorumError};
 use crate::quotas::Quotas;
 use crate::sessions::FetchSessions;
 use crate::timers::Timers;
+use crate::transactions::{Transactions, UncommittedMarkers};
 use crate::wait::Promise;
 
 /// What a broker starts from.
@@ -138,6 +139,8 @@ impl Broker {
             partitions: Partitions::default(),
             groups: Groups::default(),
             quotas: Quotas::new(&config),
+            transactions: Transactions::default(),
+            markers: UncommittedMarkers::default(),
             sessions: FetchSessions::new(usize::try_from(sessions).unwrap_or(0)),
             producer_ids: ProducerIds::default(),
             metrics: Metrics::default(),

@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 use ottla_broker::Broker;
 use ottla_broker::quotas::{Quota, Usage};
 use ottla_protocol::ApiKey;
+use ottla_protocol::ids::Timestamp;
 
 use crate::server::Observed;
 
@@ -39,6 +40,7 @@ pub(crate) fn render(observed: &Observed) -> String {
     requests(&mut page, &observed.broker);
     listeners(&mut page, observed);
     partitions(&mut page, observed);
+    transactions(&mut page, &observed.broker);
     quotas(&mut page, &observed.broker);
     process(&mut page);
     page.0
@@ -183,6 +185,46 @@ fn quotas(page: &mut Page, broker: &Broker) {
     }
     let help = "Average pause of their throttled requests, in milliseconds.";
     family(("kafka_server_quota_throttle_time", help), &|one| Some(one.throttle_ms));
+}
+
+/// How long a transaction may be open beyond the longest timeout before it counts as late.
+const LATE_MS: i64 = 5 * 60 * 1000;
+
+fn transactions(page: &mut Page, broker: &Broker) {
+    let timeout = broker.config().get(ottla_config::keys::TRANSACTION_MAX_TIMEOUT_MS);
+    let now = broker.env().now().wall;
+    let before = Timestamp(now.0 - i64::from(timeout) - LATE_MS);
+    let (mut producers, mut late) = (0, 0);
+    for partition in broker.partitions.all() {
+        let looked = partition
+            .with_log(None, |log, _| (log.producer_count(), log.has_transaction_since(before)));
+        let (count, is_late) = looked.unwrap_or_default();
+        producers += count;
+        late += usize::from(is_late);
+    }
+    let help = "Producers that partitions remember.";
+    page.one(("kafka_server_replicamanager_produceridcount", "gauge", help), producers);
+    page.one(
+        (
+            "kafka_server_replicamanager_partitionswithlatetransactionscount",
+            "gauge",
+            "Partitions with a transaction that is open for longer than any timeout.",
+        ),
+        late,
+    );
+    page.one(
+        (
+            "kafka_server_addpartitionstotxnmanager_verificationfailurerate_total",
+            "counter",
+            "Transactions that their coordinator did not confirm to a partition.",
+        ),
+        broker.metrics.failed_verification.get(),
+    );
+    let name = "ottla_transactional_ids";
+    page.head(name, "gauge", "Transactional ids coordinated here, by state.");
+    for (state, count) in broker.transactional_ids() {
+        page.sample(name, &[("state", state)], count);
+    }
 }
 
 /// What Prometheus' client libraries say about a process, from `/proc`.

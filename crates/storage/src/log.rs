@@ -160,6 +160,18 @@ impl Log {
         self.producers.iter()
     }
 
+    /// How many producers there are.
+    #[must_use]
+    pub fn producer_count(&self) -> usize {
+        self.producers.len()
+    }
+
+    /// Whether a transaction is open whose producer wrote last before `before`.
+    #[must_use]
+    pub fn has_transaction_since(&self, before: Timestamp) -> bool {
+        self.producers.has_transaction_since(before)
+    }
+
     /// Forgets producers idle for `producer.id.expiration.ms`.
     pub fn expire_producers(&mut self, wall: Timestamp) {
         self.producers.expire(wall, self.config.producer_expiry_ms);

@@ -444,6 +444,15 @@ impl Producers {
         self.states.get(&producer_id).map(Box::as_ref)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    pub(crate) fn has_transaction_since(&self, before: Timestamp) -> bool {
+        let mut open = self.open.iter().filter_map(|&(_, id)| self.get(id));
+        open.any(|state| state.last_timestamp < before)
+    }
+
     /// All producers in the order of their ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &ProducerState> {
         self.states.values().map(Box::as_ref)

@@ -1,13 +1,14 @@
-//! FindCoordinator (KIP-699, 932): which broker coordinates a group.
+//! FindCoordinator (KIP-98, 699, 932): which broker coordinates a group or a transactional id.
 
 use bytestring::ByteString;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::find_coordinator_response::Coordinator;
 use ottla_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 
-use super::{Handler, Operation, Reply, Rule, group};
+use super::{Handler, Operation, Reply, Rule};
 use crate::context::Context;
 use crate::groups::OFFSETS_TOPIC;
+use crate::transactions::TRANSACTIONS_TOPIC;
 
 /// The FindCoordinator API.
 pub(super) struct FindCoordinator;
@@ -52,17 +53,8 @@ impl Handler for FindCoordinator {
 
 fn find(ctx: &Context<'_>, key_type: i8, key: ByteString) -> Coordinator {
     match key_type {
-        GROUP => match group::shard_of(ctx, &key) {
-            Ok(_) => this_node(ctx, key),
-            Err(error) => {
-                ctx.broker.create_automatically(ctx, vec![OFFSETS_TOPIC.into()]);
-                refused(key, error, None)
-            }
-        },
-        TRANSACTION => {
-            let message = "this release has no transaction coordinator";
-            refused(key, ErrorCode::CoordinatorNotAvailable, Some(message))
-        }
+        GROUP => coordinator(ctx, key, OFFSETS_TOPIC),
+        TRANSACTION => coordinator(ctx, key, TRANSACTIONS_TOPIC),
         // Kafka says no sentence about the keys of share groups.
         SHARE => refused(key, ErrorCode::InvalidRequest, None),
         _ => {
@@ -70,6 +62,15 @@ fn find(ctx: &Context<'_>, key_type: i8, key: ByteString) -> Coordinator {
             refused(key, ErrorCode::InvalidRequest, Some(message))
         }
     }
+}
+
+/// The coordinator that stores `key` in a topic, which is created for the first one who asks.
+fn coordinator(ctx: &Context<'_>, key: ByteString, topic: &'static str) -> Coordinator {
+    if ctx.image.topic(topic).is_some() {
+        return this_node(ctx, key);
+    }
+    ctx.broker.create_automatically(ctx, vec![topic.into()]);
+    refused(key, ErrorCode::CoordinatorNotAvailable, None)
 }
 
 fn this_node(ctx: &Context<'_>, key: ByteString) -> Coordinator {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ottla_coordinator::{Command, Response, partition_for};
 use ottla_protocol::ErrorCode;
+use ottla_storage::VerificationGuard;
 
 use super::Reply;
 use crate::context::Context;
@@ -28,6 +29,19 @@ pub(super) fn submit(
 ) -> Arc<Promise<Response>> {
     match shard_of(ctx, group_id) {
         Ok(index) => ctx.broker.groups.submit(ctx, index, command),
+        Err(error) => Promise::kept(command.refuse(error)),
+    }
+}
+
+/// As [`submit`], for a command that makes records in a client's transaction.
+pub(super) fn submit_guarded(
+    ctx: &Context<'_>,
+    group_id: &str,
+    command: Command,
+    guard: Option<VerificationGuard>,
+) -> Arc<Promise<Response>> {
+    match shard_of(ctx, group_id) {
+        Ok(index) => ctx.broker.groups.submit_guarded(ctx, index, command, guard),
         Err(error) => Promise::kept(command.refuse(error)),
     }
 }

@@ -1,35 +1,47 @@
-//! InitProducerId (KIP-98, 360): an id for an idempotent producer.
+//! InitProducerId (KIP-98, 360): an id for an idempotent producer, or the next epoch of a transactional
+//! one, which fences what used its transactional id before.
 
+use ottla_coordinator::{TxnCommand, TxnResponse};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::ids::Monotonic;
 use ottla_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 
-use super::{Handler, Operation, Reply, Rule, Wait};
+use super::transaction::{self, PRODUCER_ID_WAIT_MS};
+use super::{Handler, Reply, Rule, Wait};
 use crate::context::Context;
 
 /// The InitProducerId API.
 pub(super) struct InitProducerId;
 
-/// How long the controller may take to give a block of ids, in milliseconds; the client tries again.
-const WAIT_MS: i32 = 10_000;
-
 impl Handler for InitProducerId {
     type Request = InitProducerIdRequest;
     const VERSIONS: std::ops::RangeInclusive<i16> = 0..=5;
-    const RULE: Rule = Rule::Cluster(Operation::IdempotentWrite);
+    const RULE: Rule = Rule::Producer;
 
     fn handle(ctx: &Context<'_>, request: InitProducerIdRequest) -> Reply<InitProducerIdResponse> {
-        match request.transactional_id.as_deref() {
-            None => {}
-            Some("") => return Reply::Now(failed(ErrorCode::InvalidRequest)),
-            // This release has no transaction coordinator.
-            Some(_) => return Reply::Now(failed(ErrorCode::CoordinatorNotAvailable)),
+        if (request.producer_id == -1) != (request.producer_epoch == -1) {
+            return Reply::Now(failed(ErrorCode::InvalidRequest));
         }
-        let mut wait = NextId { deadline: ctx.deadline(WAIT_MS) };
-        match wait.poll(ctx, false) {
-            Some(response) => Reply::Now(response),
-            None => Reply::wait(wait),
+        match request.transactional_id.clone() {
+            None => idempotent(ctx),
+            Some(id) if id.is_empty() => Reply::Now(failed(ErrorCode::InvalidRequest)),
+            Some(id) => {
+                let command =
+                    move |spare| TxnCommand::InitProducerId { request: request.clone(), spare };
+                transaction::ask_with_producer_id(ctx, id, command, |response| match response {
+                    TxnResponse::InitProducerId(response) => response,
+                    _ => failed(ErrorCode::UnknownServerError),
+                })
+            }
         }
+    }
+}
+
+fn idempotent(ctx: &Context<'_>) -> Reply<InitProducerIdResponse> {
+    let mut wait = NextId { deadline: ctx.deadline(PRODUCER_ID_WAIT_MS) };
+    match wait.poll(ctx, false) {
+        Some(response) => Reply::Now(response),
+        None => Reply::wait(wait),
     }
 }
 

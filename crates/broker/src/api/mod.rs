@@ -16,6 +16,8 @@ use crate::context::Context;
 use crate::listener::ListenerKind;
 
 mod acls;
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod add_raft_voter;
 mod allocate_producer_ids;
 mod alter_client_quotas;
@@ -49,9 +51,11 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
+mod describe_transactions;
 mod describe_user_scram_credentials;
 mod elect_leaders;
 mod end_quorum_epoch;
+mod end_txn;
 mod envelope;
 mod expire_delegation_token;
 mod fetch;
@@ -71,6 +75,7 @@ mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -78,6 +83,7 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod operations;
 mod produce;
+mod produce_txn;
 mod raft;
 pub mod reference;
 mod remove_raft_voter;
@@ -85,11 +91,15 @@ mod renew_delegation_token;
 mod sasl_authenticate;
 mod sasl_handshake;
 mod sync_group;
+mod transaction;
+mod txn_offset_commit;
 mod unregister_broker;
 mod unregister_controller;
 mod update_features;
 mod update_raft_voter;
+mod verify;
 mod vote;
+mod write_txn_markers;
 
 /// One API: its request type, the versions that work, who may call it, and what it does.
 pub trait Handler: 'static {
@@ -176,6 +186,10 @@ pub enum Rule {
     EachTopic(Operation),
     /// The operation on the group of the request, and Read or Describe on its topics.
     Group(Operation),
+    /// The operation on the transactional id of the request. Topics and groups in it have their own.
+    TransactionalId(Operation),
+    /// Write on the transactional id of the request, or, without one, IdempotentWrite on the cluster.
+    Producer,
     /// The operation on each resource of any type named in the request.
     EachResource(Operation),
     /// What the principal may not describe is left out of the answer.
@@ -319,6 +333,11 @@ pub static TABLE: &[Row] = &[
     Row::of::<delete_records::DeleteRecords>(),
     Row::of::<init_producer_id::InitProducerId>(),
     Row::of::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
+    Row::of::<add_partitions_to_txn::AddPartitionsToTxn>(),
+    Row::of::<add_offsets_to_txn::AddOffsetsToTxn>(),
+    Row::of::<end_txn::EndTxn>(),
+    Row::of::<write_txn_markers::WriteTxnMarkers>().of_cluster(),
+    Row::of::<txn_offset_commit::TxnOffsetCommit>(),
     Row::of::<describe_acls::DescribeAcls>(),
     Row::of::<create_acls::CreateAcls>().forwarded(),
     Row::of::<delete_acls::DeleteAcls>().forwarded(),
@@ -355,6 +374,8 @@ pub static TABLE: &[Row] = &[
     Row::of::<broker_registration::BrokerRegistration>().of_cluster(),
     Row::of::<broker_heartbeat::BrokerHeartbeat>().of_cluster(),
     Row::of::<unregister_broker::UnregisterBroker>().forwarded(),
+    Row::of::<describe_transactions::DescribeTransactions>(),
+    Row::of::<list_transactions::ListTransactions>(),
     Row::of::<allocate_producer_ids::AllocateProducerIds>().of_cluster().forwarded(),
     Row::of::<controller_registration::ControllerRegistration>().of_cluster(),
     Row::of::<get_telemetry_subscriptions::GetTelemetrySubscriptions>().hidden(),

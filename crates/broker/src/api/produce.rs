@@ -1,4 +1,4 @@
-//! Produce (KIP-98, 516, 951): appends one batch to each partition named.
+//! Produce (KIP-98, 516, 890, 951): appends one batch to each partition named.
 
 use std::sync::Arc;
 
@@ -11,10 +11,11 @@ use ottla_protocol::messages::produce_response::{
     TopicProduceResponse,
 };
 use ottla_protocol::messages::{ProduceRequest, ProduceResponse};
-use ottla_protocol::records::batches;
 use ottla_protocol::{ErrorCode, Records};
-use ottla_storage::{ProduceError, validate};
+use ottla_storage::{ProduceError, VerificationGuard, validate};
 
+use super::produce_txn::{self, Guards};
+use super::verify::Verification;
 use super::{Handler, Operation, Reply, Rule, Wait};
 use crate::context::Context;
 use crate::jobs::Job;
@@ -28,23 +29,69 @@ const BY_ID: i16 = 13;
 
 impl Handler for Produce {
     type Request = ProduceRequest;
-    const VERSIONS: std::ops::RangeInclusive<i16> = 3..=13;
+    const VERSIONS: std::ops::RangeInclusive<i16> = 3..=13; // v12 adds partitions to transactions.
+    // And Write on the transactional id, if there is one.
     const RULE: Rule = Rule::EachTopic(Operation::Write);
 
     fn handle(ctx: &Context<'_>, request: ProduceRequest) -> Reply<ProduceResponse> {
         if !(-1..=1).contains(&request.acks) {
             return refuse_all(request, ErrorCode::InvalidRequiredAcks);
         }
-        if let Some(error) = forbidden(&request) {
-            return refuse_all(request, error);
+        let transactional = match produce_txn::transactional(&request) {
+            Ok(transactional) => transactional,
+            Err(error) => return refuse_all(request, error),
+        };
+        let acks = request.acks;
+        let step = match transactional {
+            None => Step::append(ctx, request, Guards::default()),
+            Some(producer) => match produce_txn::begin(ctx, &request, producer) {
+                (guards, None) => Step::append(ctx, request, guards),
+                (guards, Some(verification)) => {
+                    let verifying = Verifying { request, guards, verification };
+                    Step::Verifying(Box::new(verifying))
+                }
+            },
+        };
+        let mut wait = Appending { acks, step };
+        // Whoever waits for an acknowledgement is parked without a look: it is rarely there already.
+        match wait.step.answer_now(ctx) {
+            Some(response) => wait.reply(response),
+            None => Reply::wait(wait),
         }
-        let mut parts = Parts { version: ctx.version(), failed: false, waits: Vec::new() };
+    }
+}
+
+/// A request on its way.
+struct Appending {
+    acks: i16,
+    step: Step,
+}
+
+enum Step {
+    /// The transaction is being verified: nothing is appended yet.
+    Verifying(Box<Verifying>),
+    /// Everything that was not refused is appended.
+    Acknowledging(Acknowledge),
+}
+
+struct Verifying {
+    request: ProduceRequest,
+    guards: Guards,
+    verification: Verification,
+}
+
+impl Step {
+    /// Appends every part of a request.
+    fn append(ctx: &Context<'_>, request: ProduceRequest, mut guards: Guards) -> Self {
+        let mut parts = Parts::default();
         let mut responses = Vec::with_capacity(request.topic_data.len());
         for topic in &request.topic_data {
             let partitions = topic.partition_data.iter();
             let at = |position| (responses.len(), position);
-            let answers =
-                partitions.enumerate().map(|(i, data)| parts.append(ctx, topic, data, at(i)));
+            let answers = partitions.enumerate().map(|(i, data)| {
+                let place = Place { topic, data, at: at(i), guard: guards.take(at(i)) };
+                parts.append(ctx, place)
+            });
             let partition_responses = answers.collect();
             responses.push(TopicProduceResponse {
                 name: topic.name.clone(),
@@ -53,33 +100,65 @@ impl Handler for Produce {
                 ..TopicProduceResponse::default()
             });
         }
-        let response = ProduceResponse { responses, ..ProduceResponse::default() };
-        match request.acks {
-            0 if parts.failed => Reply::Close("a batch sent with acks=0 was refused".to_owned()),
-            0 => Reply::Silent,
-            _ if parts.waits.is_empty() => Reply::Now(with_endpoints(ctx, response)),
-            _ => Reply::wait(Acknowledge {
-                response,
-                waits: parts.waits,
-                deadline: ctx.deadline(request.timeout_ms),
-            }),
+        Self::Acknowledging(Acknowledge {
+            response: ProduceResponse { responses, ..ProduceResponse::default() },
+            failed: parts.failed,
+            waits: if request.acks == 0 { Vec::new() } else { parts.waits },
+            deadline: ctx.deadline(request.timeout_ms),
+        })
+    }
+
+    /// The answer, if it does not have to be waited for.
+    fn answer_now(&mut self, ctx: &Context<'_>) -> Option<ProduceResponse> {
+        match self {
+            Self::Acknowledging(acknowledge) if acknowledge.waits.is_empty() => {
+                Some(with_endpoints(ctx, std::mem::take(&mut acknowledge.response)))
+            }
+            Self::Acknowledging(_) => None,
+            Self::Verifying(_) => self.poll(ctx, false),
+        }
+    }
+
+    fn poll(&mut self, ctx: &Context<'_>, expired: bool) -> Option<ProduceResponse> {
+        if let Self::Verifying(verifying) = self {
+            let verdict = verifying.verification.poll(ctx)?;
+            let request = std::mem::take(&mut verifying.request);
+            let mut guards = std::mem::take(&mut verifying.guards);
+            guards.judge(verdict);
+            *self = Self::append(ctx, request, guards);
+        }
+        match self {
+            Self::Verifying(_) => None,
+            Self::Acknowledging(acknowledge) => acknowledge.poll(ctx, expired),
         }
     }
 }
 
-/// What Kafka refuses as a whole before it looks at partitions: transactional batches without a
-/// transactional id.
-fn forbidden(request: &ProduceRequest) -> Option<ErrorCode> {
-    let transactional = request
-        .topic_data
-        .iter()
-        .flat_map(|topic| &topic.partition_data)
-        .filter_map(|data| data.records.as_ref()?.as_bytes())
-        .any(|bytes| {
-            batches(bytes).flatten().next().is_some_and(|batch| batch.header().is_transactional())
-        });
-    // This release has no transaction coordinator, so nobody may write in a transaction.
-    transactional.then_some(ErrorCode::TransactionalIdAuthorizationFailed)
+impl Wait<ProduceResponse> for Appending {
+    fn poll(&mut self, ctx: &Context<'_>, expired: bool) -> Option<ProduceResponse> {
+        let expired = expired && matches!(self.step, Step::Acknowledging(_));
+        self.step.poll(ctx, expired)
+    }
+
+    fn deadline(&self) -> Monotonic {
+        match &self.step {
+            Step::Verifying(verifying) => verifying.verification.deadline(),
+            Step::Acknowledging(acknowledge) => acknowledge.deadline,
+        }
+    }
+
+    fn holds_others(&self) -> bool {
+        matches!(self.step, Step::Verifying(_))
+    }
+
+    fn reply(&self, response: ProduceResponse) -> Reply<ProduceResponse> {
+        let failed = matches!(&self.step, Step::Acknowledging(acknowledge) if acknowledge.failed);
+        match self.acks {
+            0 if failed => Reply::Close("a batch sent with acks=0 was refused".to_owned()),
+            0 => Reply::Silent,
+            _ => Reply::Now(response),
+        }
+    }
 }
 
 fn refuse_all(request: ProduceRequest, error: ErrorCode) -> Reply<ProduceResponse> {
@@ -95,7 +174,7 @@ fn refuse_all(request: ProduceRequest, error: ErrorCode) -> Reply<ProduceRespons
     Reply::Now(ProduceResponse { responses: responses.collect(), ..ProduceResponse::default() })
 }
 
-fn refused(index: i32, error: ErrorCode) -> PartitionProduceResponse {
+pub(super) fn refused(index: i32, error: ErrorCode) -> PartitionProduceResponse {
     PartitionProduceResponse {
         index,
         error_code: error.code(),
@@ -112,22 +191,30 @@ struct Pending {
     at: (usize, usize),
 }
 
+/// What became of the parts of a request.
+#[derive(Default)]
 struct Parts {
-    version: i16,
     failed: bool,
     waits: Vec<Pending>,
 }
 
+/// A partition's part of a request.
+struct Place<'a> {
+    topic: &'a TopicProduceData,
+    data: &'a PartitionProduceData,
+    /// Its position in the request, and in the response.
+    at: (usize, usize),
+    /// What its verification led to, if it needed one.
+    guard: Result<Option<VerificationGuard>, ErrorCode>,
+}
+
 impl Parts {
-    fn append(
-        &mut self,
-        ctx: &Context<'_>,
-        topic: &TopicProduceData,
-        data: &PartitionProduceData,
-        at: (usize, usize),
-    ) -> PartitionProduceResponse {
-        let answer = match find(ctx, topic, data.index) {
-            Ok(partition) => match append(ctx, &partition, data, self.version) {
+    fn append(&mut self, ctx: &Context<'_>, place: Place<'_>) -> PartitionProduceResponse {
+        let Place { topic, data, at, guard } = place;
+        let answer = match (find(ctx, topic, data.index), guard) {
+            (Err(error), _) => refused(data.index, error),
+            (Ok(_), Err(error)) => produce_txn::unverified(data.index, error),
+            (Ok(partition), Ok(guard)) => match append(ctx, &partition, (data, guard)) {
                 Ok(outcome) => {
                     let answer = appended(data.index, &outcome);
                     if !outcome.committed {
@@ -138,7 +225,6 @@ impl Parts {
                 }
                 Err(failure) => failure.answer(ctx, &partition, data.index),
             },
-            Err(error) => refused(data.index, error),
         };
         if answer.error_code != 0 {
             self.failed = true;
@@ -148,7 +234,8 @@ impl Parts {
     }
 }
 
-fn find(
+/// The partition that a part of the request goes to.
+pub(super) fn find(
     ctx: &Context<'_>,
     topic: &TopicProduceData,
     index: i32,
@@ -176,13 +263,12 @@ enum Failure {
 fn append(
     ctx: &Context<'_>,
     partition: &Arc<Partition>,
-    data: &PartitionProduceData,
-    version: i16,
+    (data, guard): (&PartitionProduceData, Option<VerificationGuard>),
 ) -> Result<AppendOutcome, Failure> {
     let bytes = data.records.as_ref().and_then(Records::as_bytes).map_or(&[][..], |bytes| bytes);
-    let rules = partition.produce_rules(version);
+    let rules = partition.produce_rules(ctx.version());
     let batch = validate(bytes, &rules, ctx.now).map_err(Failure::Invalid)?;
-    let outcome = partition.append(&batch, None, ctx.now).map_err(Failure::Refused)?;
+    let outcome = partition.append(&batch, guard, ctx.now).map_err(Failure::Refused)?;
     let metrics = &ctx.broker.metrics;
     if !outcome.appended.duplicate {
         metrics.bytes_in.add(bytes.len() as u64);
@@ -268,11 +354,13 @@ fn with_endpoints(ctx: &Context<'_>, mut response: ProduceResponse) -> ProduceRe
 
 struct Acknowledge {
     response: ProduceResponse,
+    /// A part was refused.
+    failed: bool,
     waits: Vec<Pending>,
     deadline: Monotonic,
 }
 
-impl Wait<ProduceResponse> for Acknowledge {
+impl Acknowledge {
     fn poll(&mut self, ctx: &Context<'_>, expired: bool) -> Option<ProduceResponse> {
         let response = &mut self.response;
         self.waits.retain(|wait| {
@@ -293,9 +381,5 @@ impl Wait<ProduceResponse> for Acknowledge {
         });
         let done = self.waits.is_empty();
         done.then(|| with_endpoints(ctx, std::mem::take(&mut self.response)))
-    }
-
-    fn deadline(&self) -> Monotonic {
-        self.deadline
     }
 }

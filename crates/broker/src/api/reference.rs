@@ -29,6 +29,10 @@ pub fn reference_markdown() -> String {
             Rule::Cluster(operation) => format!("{operation:?} on the cluster"),
             Rule::EachTopic(operation) => format!("{operation:?} on each topic"),
             Rule::Group(operation) => format!("{operation:?} on the group"),
+            Rule::TransactionalId(operation) => format!("{operation:?} on the transactional id"),
+            Rule::Producer => {
+                "Write on the transactional id, else IdempotentWrite on the cluster".to_owned()
+            }
             Rule::EachResource(operation) => format!("{operation:?} on each resource"),
             Rule::FilterEach(operation) => format!("shows what may be seen ({operation:?})"),
         };

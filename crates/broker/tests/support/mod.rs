@@ -133,7 +133,6 @@ impl Node {
     ///
     /// # Errors
     /// What is wrong with the disk's content.
-    #[allow(dead_code, reason = "not every test has settings of its own")]
     pub(crate) fn start_with(
         disk: &MemDisk,
         settings: &[(&str, &str)],
