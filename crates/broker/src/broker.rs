@@ -11,19 +11,20 @@ use ottla_protocol::ErrorCode;
 use ottla_protocol::ids::{BrokerId, Monotonic, Now, Offset, ProducerId};
 use ottla_protocol::messages::create_topics_request::CreatableTopic;
 use ottla_protocol::messages::{AllocateProducerIdsRequest, CreateTopicsRequest};
-use ottla_storage::Disk;
 use ottla_storage::dirs::LogDirs;
+use ottla_storage::{Disk, OpenFiles};
 use parking_lot::Mutex;
 
 use crate::cleaner::Cleaner;
 use crate::connection::ANONYMOUS;
 use crate::context::Context;
 use crate::env::Env;
+use crate::flusher::Flusher;
 use crate::groups::{Groups, OFFSETS_TOPIC};
 use crate::jobs::{Due, Job};
 use crate::loggers::Loggers;
 use crate::metrics::Metrics;
-use crate::partition::Directory;
+use crate::partition::{Directory, Partition};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::quorum::{CommandResult, MetadataQuorum};
@@ -53,8 +54,12 @@ pub struct Broker {
     pub(crate) static_config: Arc<BrokerConfig>,
     pub(crate) image: ArcSwap<Image>,
     pub(crate) directories: Vec<Arc<Directory>>,
+    /// The files that logs hold open.
+    pub(crate) open_files: Arc<OpenFiles>,
     /// What the last run left, by directory.
     pub(crate) leftovers: Vec<Leftovers>,
+    /// Logs that are to be synced before they are served, while the node starts.
+    pub(crate) recovered: Mutex<Vec<Arc<Partition>>>,
     /// Until they are closed.
     pub(crate) dirs: Mutex<Option<LogDirs>>,
     pub(crate) epoch: i64,
@@ -79,6 +84,7 @@ pub struct Broker {
     pub metrics: Metrics,
     pub(crate) loggers: Loggers,
     pub(crate) cleaner: Cleaner,
+    pub(crate) flusher: Flusher,
     pub(crate) timers: Timers<Due>,
 }
 
@@ -288,7 +294,7 @@ impl Broker {
                 let interval = config.get(keys::LOG_FLUSH_OFFSET_CHECKPOINT_INTERVAL_MS);
                 (Due::RecoveryPoints, i64::from(interval), Job::CheckpointRecoveryPoints)
             }
-            Due::FlushAged => (Due::FlushAged, crate::jobs::FLUSH_CHECK_MS, Job::FlushAged),
+            Due::FlushAged => return self.look_for_unsynced(now),
             Due::Heartbeat => {
                 self.heartbeat(now);
                 let interval = config.get(keys::BROKER_HEARTBEAT_INTERVAL_MS);

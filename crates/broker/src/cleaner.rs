@@ -230,7 +230,9 @@ impl Broker {
         let first_dirty = |partition: &Partition| -> Option<Offset> {
             Some(state.progress.get(&id(partition))?.first_dirty)
         };
-        self.write_checkpoints(checkpoint::CLEANER, first_dirty);
+        for directory in &self.directories {
+            let _written = self.write_checkpoint(directory, checkpoint::CLEANER, first_dirty);
+        }
     }
 }
 

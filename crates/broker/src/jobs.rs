@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ottla_raft::VoteAnswer;
-use ottla_storage::{DeleteWork, StorageError};
+use ottla_storage::{DeleteWork, StorageError, is_temporary};
 
 use crate::Broker;
 use crate::partition::Partition;
@@ -44,7 +44,7 @@ pub enum Job {
     Retention,
     /// Forgets idle producers of every partition.
     ExpireProducers,
-    /// Flushes the partitions whose `flush.ms` passed.
+    /// Flushes the partitions whose `flush.ms` passed, and what was written some time ago.
     FlushAged,
     /// Writes high watermarks.
     CheckpointHighWatermarks,
@@ -68,10 +68,9 @@ impl Job {
             | Self::SnapshotMetadata
             | Self::AdoptEpoch(..)
             | Self::OpenPartitions => Lane::Metadata,
-            Self::Flush(_) | Self::LoadShard(_) | Self::FinishMarkers | Self::FlushAged => {
-                Lane::Data
-            }
-            Self::Retention
+            Self::Flush(_) | Self::LoadShard(_) | Self::FinishMarkers => Lane::Data,
+            Self::FlushAged
+            | Self::Retention
             | Self::ExpireProducers
             | Self::CheckpointHighWatermarks
             | Self::CheckpointRecoveryPoints
@@ -128,11 +127,6 @@ pub const FLUSH_CHECK_MS: i64 = 1000;
 /// How soon what a full disk refused is tried again, in milliseconds.
 const RETRY_MS: i64 = 500;
 
-/// Whether an I/O error says that there is no room: what failed may be tried again.
-pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
 impl Broker {
     /// Tries again later what a full disk refused.
     pub(crate) fn run_soon(&self, job: Job) {
@@ -176,15 +170,17 @@ impl Broker {
         }
     }
 
-    fn flush(&self, partition: &Arc<Partition>) {
+    pub(crate) fn flush(&self, partition: &Arc<Partition>) {
         // A deleted partition's files have other names by now, and its old ones may be taken.
         while !partition.is_deleted() {
             let result = match partition.flush_work() {
                 Ok(work) => work.run().map(|()| work.covers),
-                Err(StorageError::Full { source, .. }) => Err(source),
+                Err(
+                    StorageError::Full { source, .. } | StorageError::TooManyFiles { source, .. },
+                ) => Err(source),
                 Err(error) => Err(io::Error::other(error)),
             };
-            if let Some(error) = result.as_ref().err().filter(|error| is_full(error)) {
+            if let Some(error) = result.as_ref().err().filter(|error| is_temporary(error)) {
                 tracing::warn!(partition = %partition.name, "the flush is tried again: {error}");
                 return self.run_soon(Job::Flush(Arc::clone(partition)));
             }
@@ -200,16 +196,6 @@ impl Broker {
             }
             if !again {
                 return;
-            }
-        }
-    }
-
-    fn flush_aged(&self) {
-        let now = self.env().now();
-        for partition in self.partitions.all() {
-            let aged = partition.with_log(None, |log, _| log.needs_flush(now)).unwrap_or(false);
-            if aged && partition.request_flush() {
-                self.flush(&partition);
             }
         }
     }

@@ -16,6 +16,7 @@ mod connection;
 mod context;
 mod dynamic_config;
 mod env;
+mod flusher;
 pub mod groups;
 mod isr;
 pub mod jobs;

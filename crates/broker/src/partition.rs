@@ -3,19 +3,19 @@
 //! Role, leader epoch and configuration are checked here, under the lock; the metadata image only
 //! routes. The lock is never held across a wait, and wakes are delivered after its release.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use bytestring::ByteString;
 use ottla_config::{CompressionType, TimestampType as TopicTimestampType, TopicConfig};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::Uuid;
-use ottla_protocol::ids::{LeaderEpoch, Now, Offset, PartitionIndex};
+use ottla_protocol::ids::{LeaderEpoch, Monotonic, Now, Offset, PartitionIndex};
 use ottla_protocol::records::{Compression, TimestampType};
 use ottla_storage::{
     AbortedTxn, AppendError, Appended, FlushWork, Flushed, Log, LogConfig, LogSlice, ProduceRules,
-    ReadError, StorageError, TxnMarker, Unverified, ValidatedBatch, VerificationGuard,
+    ReadError, SharedFlush, StorageError, TxnMarker, Unverified, ValidatedBatch, VerificationGuard,
 };
 use parking_lot::Mutex;
 
@@ -47,19 +47,96 @@ pub struct Directory {
     /// Its path, as configured.
     pub path: std::path::PathBuf,
     offline: OnceLock<String>,
+    /// Partitions with records that no flush is asked for, each once.
+    unsynced: Mutex<Vec<PartitionId>>,
+    /// What its checkpoints do not say yet.
+    pub(crate) changed: Changed,
+}
+
+/// Topic id and index.
+pub(crate) type PartitionId = (Uuid, PartitionIndex);
+
+/// Which checkpoints of a directory are to be written: set by what changes an offset, taken by who
+/// writes.
+#[derive(Debug, Default)]
+pub(crate) struct Changed {
+    high_watermarks: AtomicBool,
+    recovery_points: AtomicBool,
+    log_starts: AtomicBool,
+}
+
+impl Changed {
+    /// A high watermark moved. Cheap where it is set already.
+    pub(crate) fn high_watermark(&self) {
+        set(&self.high_watermarks);
+    }
+
+    /// A recovery point moved.
+    pub(crate) fn recovery_point(&self) {
+        set(&self.recovery_points);
+    }
+
+    /// A log start offset moved.
+    pub(crate) fn log_start(&self) {
+        set(&self.log_starts);
+    }
+
+    /// A partition came or went.
+    pub(crate) fn everything(&self) {
+        [&self.high_watermarks, &self.recovery_points, &self.log_starts].into_iter().for_each(set);
+    }
+
+    /// Whether recovery points are to be written.
+    pub(crate) fn has_recovery_points(&self) -> bool {
+        self.recovery_points.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn take_log_starts(&self) -> bool {
+        self.log_starts.swap(false, Ordering::AcqRel)
+    }
+
+    pub(crate) fn take_high_watermarks(&self) -> bool {
+        self.high_watermarks.swap(false, Ordering::AcqRel)
+    }
+
+    pub(crate) fn take_recovery_points(&self) -> bool {
+        self.recovery_points.swap(false, Ordering::AcqRel)
+    }
+}
+
+fn set(flag: &AtomicBool) {
+    if !flag.load(Ordering::Relaxed) {
+        flag.store(true, Ordering::Release);
+    }
 }
 
 impl Directory {
     /// A directory that is online.
     #[must_use]
     pub fn new(id: Uuid, path: std::path::PathBuf) -> Arc<Self> {
-        Arc::new(Self { id, path, offline: OnceLock::new() })
+        let (offline, unsynced, changed) = <_>::default();
+        Arc::new(Self { id, path, offline, unsynced, changed })
     }
 
     /// Why it is offline, if it is.
     #[must_use]
     pub fn offline(&self) -> Option<&str> {
         self.offline.get().map(String::as_str)
+    }
+
+    /// Notes a partition that has records which no flush is asked for.
+    pub(crate) fn add_unsynced(&self, id: PartitionId) {
+        self.unsynced.lock().push(id);
+    }
+
+    /// Whether there are such partitions.
+    pub(crate) fn has_unsynced(&self) -> bool {
+        !self.unsynced.lock().is_empty()
+    }
+
+    /// Takes them; who still has such records is to be added again.
+    pub(crate) fn take_unsynced(&self) -> Vec<PartitionId> {
+        std::mem::take(&mut *self.unsynced.lock())
     }
 
     /// Takes it offline; the first reason stays.
@@ -217,8 +294,20 @@ enum Flush {
     Running,
 }
 
+/// What of a log is not synced, for the flush in the background.
+pub(crate) enum Unsynced {
+    /// Everything is, or its acknowledgements see to it.
+    Nothing,
+    /// `flush.ms` or `flush.messages` ask for a flush.
+    Asked,
+    /// Records wait for so many milliseconds.
+    Since(i64),
+}
+
 struct State {
     log: Log,
+    /// In the directory's list of partitions with unsynced records, since then.
+    unsynced_since: Option<Monotonic>,
     leader_epoch: LeaderEpoch,
     leads: bool,
     /// No other replica is in sync.
@@ -247,6 +336,7 @@ impl Partition {
         let high_watermark = log.log_end_offset();
         let state = State {
             log,
+            unsynced_since: None,
             leader_epoch: LeaderEpoch::NONE,
             leads: false,
             alone: true,
@@ -335,8 +425,13 @@ impl Partition {
             // A segment that was rolled is synced behind the producers' backs: it bounds recovery.
             let wanted = !committed || appended.rolled || state.log.needs_flush(now);
             let flush = wanted && state.begin_flush();
+            if !flush && !state.synced_acks && state.unsynced_since.is_none() {
+                state.unsynced_since = Some(now.monotonic);
+                self.directory.add_unsynced((self.name.topic_id, self.name.index));
+            }
             AppendOutcome { appended, committed, flush }
         };
+        self.directory.changed.high_watermark();
         wakes.deliver();
         Ok(outcome)
     }
@@ -406,7 +501,7 @@ impl Partition {
     /// configuration).
     ///
     /// # Errors
-    /// The directory is offline, or an I/O error takes it offline now.
+    /// The topic was deleted, the directory is offline, or an I/O error takes it offline now.
     pub fn update_log<T>(
         &self,
         update: impl FnOnce(&mut Log, Offsets) -> Result<T, StorageError>,
@@ -415,10 +510,17 @@ impl Partition {
         let mut wakes = Wakes::default();
         let result = {
             let mut state = self.state.lock();
+            if state.deleted {
+                // Its directory may be another one's by now.
+                return Err(PartitionError::NotLeader);
+            }
             let offsets = state.offsets();
             let result = update(&mut state.log, offsets);
             let log_start = state.log.log_start_offset();
             state.high_watermark = state.high_watermark.max(log_start);
+            if log_start != offsets.log_start {
+                self.directory.changed.everything();
+            }
             state.appended.take_into(&mut wakes);
             result
         };
@@ -541,6 +643,55 @@ impl Partition {
         self.state.lock().log.flush_work()
     }
 
+    /// Begins a flush that is run together with those of other logs. `None` if one is under way, or
+    /// the topic was deleted. To be ended by [`Partition::flushed`], [`Partition::flush_failed`] or
+    /// [`Partition::end_flush`].
+    pub(crate) fn begin_shared_flush(&self) -> Option<Result<SharedFlush, StorageError>> {
+        let mut state = self.state.lock();
+        if state.deleted || !state.begin_flush() {
+            return None;
+        }
+        Some(state.log.shared_flush())
+    }
+
+    /// A flush that was begun did not happen.
+    pub(crate) fn end_flush(&self) {
+        self.state.lock().flush = Flush::Idle;
+    }
+
+    /// What of the log is not synced.
+    pub(crate) fn unsynced(&self, now: Now) -> Unsynced {
+        let state = self.state.lock();
+        let all = state.log.flushed_offset() >= state.log.log_end_offset();
+        match state.unsynced_since {
+            Some(since) if !all && !state.deleted && !state.synced_acks => {
+                if state.log.needs_flush(now) {
+                    return Unsynced::Asked;
+                }
+                let waited = now.monotonic.since(since).as_millis();
+                Unsynced::Since(i64::try_from(waited).unwrap_or(i64::MAX))
+            }
+            _ => Unsynced::Nothing,
+        }
+    }
+
+    /// Whether the partition is to be in the directory's list again, after a look at `now` that may
+    /// have flushed it.
+    pub(crate) fn stays_unsynced(&self, now: Now) -> bool {
+        let mut state = self.state.lock();
+        let left = state.log.flushed_offset() < state.log.log_end_offset() && !state.deleted;
+        state.unsynced_since = match state.unsynced_since {
+            Some(since) if left && state.log.last_flush() < since => Some(since),
+            _ => left.then_some(now.monotonic),
+        };
+        left
+    }
+
+    /// Notes what the checkpoint durably says.
+    pub(crate) fn checkpointed(&self, recovery_point: Offset) {
+        self.state.lock().log.checkpointed(recovery_point);
+    }
+
     /// Takes the result of a flush. Returns whether more was appended meanwhile that waits for the
     /// next one.
     pub fn flushed(&self, result: std::io::Result<Flushed>, now: Now) -> bool {
@@ -555,10 +706,14 @@ impl Partition {
         let again = {
             let mut state = self.state.lock();
             state.flush = Flush::Idle;
+            if state.deleted {
+                return false;
+            }
             state.log.flushed(covers, now);
             state.advance_high_watermark(&mut wakes);
             state.high_watermark < state.log.log_end_offset() && state.begin_flush()
         };
+        self.directory.changed.recovery_point();
         wakes.deliver();
         again
     }
@@ -628,7 +783,11 @@ impl Partition {
     /// Ends the leadership for good: every request from now on, and every one that waits, is
     /// refused.
     pub fn resign(&self) {
-        self.state.lock().deleted = true;
+        {
+            let mut state = self.state.lock();
+            state.deleted = true;
+            state.log.leave_directory();
+        }
         self.lead(false, LeaderEpoch::NONE);
     }
 
@@ -638,6 +797,15 @@ impl Partition {
     /// An I/O error; the next start will recover the log.
     pub fn close(&self, now: Now) -> Result<(), StorageError> {
         self.state.lock().log.close(now)
+    }
+
+    /// As [`Partition::close`], without the syncs, which are to be run together with those of other
+    /// logs; `None` if there is nothing to sync.
+    ///
+    /// # Errors
+    /// As [`Partition::close`].
+    pub(crate) fn shared_close(&self) -> Result<Option<SharedFlush>, StorageError> {
+        self.state.lock().log.shared_close()
     }
 
     fn check_online(&self) -> Result<(), PartitionError> {

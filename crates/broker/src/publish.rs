@@ -11,7 +11,7 @@ use ottla_metadata::{ConfigResource, Image, PartitionImage, TopicImage};
 use ottla_protocol::ids::{Offset, PartitionIndex};
 use ottla_protocol::{MetadataRecord, Uuid};
 use ottla_storage::dirs::{self, PartitionMetadata};
-use ottla_storage::{Log, OpenLog, RecoveryReport, StorageError};
+use ottla_storage::{Log, LogDisk, OpenLog, RecoveryReport, StorageError};
 
 use crate::Broker;
 use crate::jobs::Job;
@@ -104,7 +104,7 @@ impl Broker {
             return;
         }
         match self.open_in(image, topic, index, (directory, leftovers)) {
-            Ok(log) => {
+            Ok((log, must_sync)) => {
                 let name = PartitionName {
                     topic: ByteString::from(&*topic.name),
                     topic_id: topic.id,
@@ -113,7 +113,12 @@ impl Broker {
                 let config = topics::config(image, &self.config(), &topic.name);
                 let opened = Partition::new(name, Arc::clone(directory), log, Arc::new(config));
                 self.apply_leadership(&opened, partition);
-                self.partitions.insert(Arc::new(opened));
+                let opened = Arc::new(opened);
+                directory.changed.everything();
+                if must_sync {
+                    self.recovered.lock().push(Arc::clone(&opened));
+                }
+                self.partitions.insert(opened);
             }
             Err(error) if error.is_full() => {
                 tracing::warn!("{}-{index} is opened when there is room: {error}", topic.name);
@@ -132,36 +137,37 @@ impl Broker {
         topic: &TopicImage,
         index: PartitionIndex,
         (directory, leftovers): (&Directory, &Leftovers),
-    ) -> Result<Log, OpenError> {
+    ) -> Result<(Log, bool), OpenError> {
         let path = directory.path.join(dirs::log_dir_name(&topic.name, index));
         let known = match PartitionMetadata::read(self.disk(), &path) {
             // It is not synced when a log is created, so a crash may have cut it.
             Err(dirs::DirsError::Malformed { .. }) => None,
             read => read?,
         };
+        let (mut recovery_point, mut log_start_offset) = leftovers.take(&topic.name, index);
         if known.as_ref().is_some_and(|known| known.topic_id != topic.id) {
             // Left by a topic of this name that was deleted while this broker was down.
             self.mark_deleted(directory, &topic.name, index)?;
+            (recovery_point, log_start_offset) = (Offset::ZERO, Offset::ZERO);
         }
-        let (name, key) = (topic.name.to_string(), (topic.name.to_string(), index));
-        let offset = |offsets: &ottla_storage::checkpoint::Offsets| {
-            offsets.get(&key).copied().unwrap_or(Offset::ZERO)
-        };
-        let options = OpenLog {
-            recovery_point: offset(&leftovers.recovery_points),
-            log_start_offset: offset(&leftovers.log_starts),
-            clean: leftovers.clean,
-            now: self.env().now(),
-        };
+        let name = topic.name.to_string();
+        let (clean, now) = (leftovers.clean, self.env().now());
+        let options = OpenLog { recovery_point, log_start_offset, clean, now };
         let config = self.config();
         let topic_config = topics::config(image, &config, &name);
         let log_config = topics::log_config(&topic_config, &config, self.env().random());
-        let (log, report) = Log::open(Arc::clone(&self.disk), path.clone(), log_config, options)?;
+        let disk =
+            LogDisk { disk: Arc::clone(&self.disk), open_files: Arc::clone(&self.open_files) };
+        let (mut log, mut report) = Log::open(disk, path.clone(), log_config, options)?;
         report_recovery(&name, index, &report);
+        if report.must_sync && self.opened.load(Ordering::Acquire) {
+            log.sync(now)?;
+            report.must_sync = false;
+        }
         if known.is_none_or(|known| known.topic_id != topic.id) {
             PartitionMetadata { topic_id: topic.id }.write_unsynced(self.disk(), &path)?;
         }
-        Ok(log)
+        Ok((log, report.must_sync))
     }
 
     /// The directory that a partition lives in: where its files are, where the controller says, or
@@ -195,6 +201,7 @@ impl Broker {
     fn remove_topic(&self, id: Uuid) {
         for partition in self.partitions.remove_topic(id) {
             partition.resign();
+            partition.directory.changed.everything();
             if let Some(shards) = self.coordinator_of(&partition.name.topic) {
                 shards.give_up(partition.name.index.0, self.env().now());
             }

@@ -13,21 +13,22 @@ use ottla_config::{BrokerConfig, keys};
 use ottla_metadata::{Command, Image, Response};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::Uuid;
-use ottla_protocol::ids::{BrokerId, Now, PartitionIndex};
+use ottla_protocol::ids::{BrokerId, Now, Offset, PartitionIndex};
 use ottla_protocol::messages::broker_registration_request::{Feature, Listener};
 use ottla_protocol::messages::{
     BrokerHeartbeatRequest, BrokerRegistrationRequest, ControllerRegistrationRequest,
 };
 use ottla_raft::Endpoint;
-use ottla_storage::Disk;
 use ottla_storage::checkpoint;
 use ottla_storage::dirs::{DirsError, LogDirs};
+use ottla_storage::{Disk, OpenFiles};
 use parking_lot::Mutex;
 
 use crate::broker::{Broker, Identity};
 use crate::cleaner::Cleaner;
 use crate::dynamic_config;
 use crate::env::Env;
+use crate::flusher::Flusher;
 use crate::groups::Groups;
 use crate::jobs::{Due, FLUSH_CHECK_MS, Job};
 use crate::loggers::Loggers;
@@ -48,6 +49,8 @@ pub struct StartBroker {
     pub env: Arc<dyn Env>,
     /// The disk.
     pub disk: Arc<dyn Disk>,
+    /// Bounds the files that logs hold open.
+    pub open_files: Arc<OpenFiles>,
     /// The static configuration.
     pub config: Arc<BrokerConfig>,
     /// The directories, identified and locked.
@@ -87,8 +90,20 @@ pub struct OpenTask {
 pub(crate) struct Leftovers {
     /// `.kafka_cleanshutdown` was there.
     pub(crate) clean: bool,
-    pub(crate) recovery_points: checkpoint::Offsets,
-    pub(crate) log_starts: checkpoint::Offsets,
+    recovery_points: Mutex<checkpoint::Offsets>,
+    log_starts: Mutex<checkpoint::Offsets>,
+}
+
+impl Leftovers {
+    /// Takes what the checkpoints say of a log: recovery point and log start offset. It holds for
+    /// the log that was there, not for a later one of that name.
+    pub(crate) fn take(&self, topic: &str, index: PartitionIndex) -> (Offset, Offset) {
+        let key = (topic.to_owned(), index);
+        let take = |offsets: &Mutex<checkpoint::Offsets>| {
+            offsets.lock().remove(&key).unwrap_or(Offset::ZERO)
+        };
+        (take(&self.recovery_points), take(&self.log_starts))
+    }
 }
 
 impl Broker {
@@ -97,7 +112,8 @@ impl Broker {
     /// # Errors
     /// See [`StartError`].
     pub fn open(start: StartBroker) -> Result<(Arc<Self>, Vec<OpenTask>), StartError> {
-        let StartBroker { env, disk, config, dirs, advertised, advertised_controller } = start;
+        let StartBroker { env, disk, open_files, config, dirs, advertised, advertised_controller } =
+            start;
         let now = env.now();
         let previous_epoch = dirs.previous_broker_epoch();
         let directories: Vec<_> = dirs.dirs().iter().map(directory).collect();
@@ -130,6 +146,8 @@ impl Broker {
             image: ArcSwap::from_pointee(image),
             directories,
             leftovers,
+            open_files,
+            recovered: Mutex::default(),
             dirs: Mutex::new(Some(dirs)),
             epoch: -1,
             opened: AtomicBool::new(false),
@@ -146,6 +164,7 @@ impl Broker {
             metrics: Metrics::default(),
             loggers: Loggers::default(),
             cleaner: Cleaner::default(),
+            flusher: Flusher::default(),
             timers: Timers::default(),
         };
         broker.command_now(Command::Activate)?;
@@ -174,6 +193,7 @@ impl Broker {
     /// # Errors
     /// The controller refuses.
     pub fn serve(self: &Arc<Self>) -> Result<(), StartError> {
+        self.sync_recovered();
         self.opened.store(true, Ordering::Release);
         // Unfenced, this broker is given its leaderships; coordinators read partitions it leads.
         self.heartbeat_now(false)?;
@@ -195,9 +215,12 @@ impl Broker {
         ] {
             self.timers.add(now.monotonic.plus_millis(after_ms), due);
         }
-        if self.leftovers.iter().any(|left| !left.clean) {
-            // What was recovered is synced: a start after the next crash need not read it again.
-            self.env().submit(Job::CheckpointRecoveryPoints);
+        for (directory, left) in self.directories.iter().zip(&self.leftovers) {
+            if !left.clean {
+                // What was recovered is synced: a start after the next crash need not read it again.
+                directory.changed.everything();
+                self.env().submit(Job::CheckpointRecoveryPoints);
+            }
         }
         self.env().schedule(self.timers.next());
         Ok(())
@@ -382,8 +405,8 @@ fn read_leftovers(
         Ok(found.offsets)
     };
     Ok(Leftovers {
-        recovery_points: read(checkpoint::RECOVERY_POINT)?,
-        log_starts: read(checkpoint::LOG_START)?,
+        recovery_points: Mutex::new(read(checkpoint::RECOVERY_POINT)?),
+        log_starts: Mutex::new(read(checkpoint::LOG_START)?),
         clean: dirs.take_clean_shutdown(&directory.path)?.is_some(),
     })
 }

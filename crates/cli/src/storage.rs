@@ -31,7 +31,7 @@ fn format(args: &FormatArgs) -> Result<(), String> {
         controller: None,
     };
     let (cluster_id, done) =
-        ottla_server::format(&RealDisk, &loaded.config, &what).map_err(text)?;
+        ottla_server::format(&RealDisk::default(), &loaded.config, &what).map_err(text)?;
     for path in &done.new {
         println!("Formatted {} for cluster {cluster_id}.", path.display());
     }
@@ -108,7 +108,7 @@ fn info(args: &ConfigArgs) -> Result<(), String> {
     let loaded = args.options().load().map_err(text)?;
     let mut problems = Vec::new();
     for dir in loaded.config.log_dirs() {
-        match MetaProperties::read(&RealDisk, Path::new(dir)) {
+        match MetaProperties::read(&RealDisk::default(), Path::new(dir)) {
             Ok(Some(meta)) => {
                 let id = meta.directory_id.map_or_else(|| "none".to_owned(), |id| id.to_string());
                 println!(

@@ -22,14 +22,21 @@ pub struct RealEnv {
     timer: Arc<Timer>,
     net: NetServer,
     controller: NetServer,
+    /// Connections that the process has descriptors for.
+    connections_max: u32,
 }
 
 impl RealEnv {
     /// An environment that does not run anything yet. `net` and `controller`, the listeners of the two
-    /// roles, are told the limits on connections.
+    /// roles, are told the limits on connections, and never more than `connections_max`.
     #[must_use]
-    pub fn new(clock: Clock, net: NetServer, controller: NetServer) -> Self {
-        Self { clock, lanes: Lanes::new(), timer: Arc::new(Timer::new(clock)), net, controller }
+    pub fn new(
+        clock: Clock,
+        (net, controller): (NetServer, NetServer),
+        connections_max: u32,
+    ) -> Self {
+        let (lanes, timer) = (Lanes::new(), Arc::new(Timer::new(clock)));
+        Self { clock, lanes, timer, net, controller, connections_max }
     }
 
     /// Starts to run `broker`'s jobs and timers.
@@ -77,10 +84,15 @@ impl Env for RealEnv {
 
     fn limit_connections(&self, config: &BrokerConfig, rates: &IpRates) {
         use crate::listen::limits;
-        self.net.set_limits(limits(config, rates, config.broker_listeners()));
+        let within = |mut limits: ottla_net::ConnectionLimits| {
+            limits.max = limits.max.min(self.connections_max);
+            limits
+        };
+        self.net.set_limits(within(limits(config, rates, config.broker_listeners())));
         // Quotas of addresses are for clients.
         let none = IpRates::default();
-        self.controller.set_limits(limits(config, &none, config.controller_listeners()));
+        let of_controller = limits(config, &none, config.controller_listeners());
+        self.controller.set_limits(within(of_controller));
     }
 
     fn set_log_levels(&self, directives: &str) {

@@ -14,6 +14,7 @@
 mod adapter;
 mod admin;
 mod clock;
+mod descriptors;
 mod disk;
 mod env;
 mod error;

@@ -10,13 +10,14 @@ use ottla_broker::{Broker, StartBroker};
 use ottla_config::{BrokerConfig, keys};
 use ottla_net::{MemoryBudget, NetMetrics, NetServer};
 use ottla_protocol::ids::BrokerId;
-use ottla_storage::Disk;
 use ottla_storage::dirs::{DirsError, LogDirs, OpenDirs};
+use ottla_storage::{Disk, OpenFiles};
 use tokio::runtime::Runtime;
 
 use crate::adapter::BrokerAcceptor;
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
+use crate::descriptors::Descriptors;
 use crate::disk::RealDisk;
 use crate::env::RealEnv;
 use crate::error::StartError;
@@ -129,15 +130,23 @@ impl Node {
         supported(&config)?;
         let clock = Clock::start();
         let bound = listen::bind(&config, loaded.advertises_reached)?;
+        let descriptors = Descriptors::claim(&config);
         let advertised_controller = bound.advertised_controller(&config);
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let dirs = open_dirs(&disk, loaded, &advertised_controller)?;
+        if loaded.formats {
+            format_missing(&RealDisk::default(), &config, &advertised_controller)?;
+        }
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&all_dirs(&config)));
+        let dirs = open_dirs(&disk, &config)?;
         let net = NetServer::new();
         let controller = ControllerSide { net: NetServer::new(), runtime: controller_runtime()? };
-        let env = Arc::new(RealEnv::new(clock, net.clone(), controller.net.clone()));
+        let listeners = (net.clone(), controller.net.clone());
+        let env = Arc::new(RealEnv::new(clock, listeners, descriptors.connections()));
         let start = StartBroker {
             env: Arc::clone(&env) as _,
             disk,
+            open_files: OpenFiles::new(
+                usize::try_from(descriptors.log_files).unwrap_or(usize::MAX),
+            ),
             config: Arc::clone(&config),
             dirs,
             advertised: bound.advertised(&config),
@@ -230,17 +239,9 @@ fn supported(config: &BrokerConfig) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Opens the node's directories, formatted before if that is wanted.
-fn open_dirs(
-    disk: &Arc<dyn Disk>,
-    loaded: &Loaded,
-    controller: &[ottla_config::Listener],
-) -> Result<LogDirs, StartError> {
-    let config = &loaded.config;
+/// Opens the node's directories.
+fn open_dirs(disk: &Arc<dyn Disk>, config: &BrokerConfig) -> Result<LogDirs, StartError> {
     let paths = all_dirs(config);
-    if loaded.formats {
-        format_missing(&**disk, config, controller)?;
-    }
     let plan = OpenDirs {
         paths: &paths,
         metadata_dir: Path::new(config.metadata_log_dir()),

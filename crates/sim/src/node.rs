@@ -15,8 +15,8 @@ use ottla_raft::{
     ControlPlace, ControlRecord, Endpoint, ReplicaKey, Voter, VoterSet, encode_control,
     snapshot_header,
 };
-use ottla_storage::Disk;
 use ottla_storage::dirs::{FormatParams, LogDirs, MetadataDir, OpenDirs, format_dirs};
+use ottla_storage::{Disk, OpenFiles};
 use ottla_testkit::{MemDisk, Rng};
 
 use crate::env::SimEnv;
@@ -24,6 +24,9 @@ use crate::plan::Plan;
 
 const NODE: BrokerId = BrokerId(1);
 const CLUSTER: &str = "c2ltdWxhdGlvbnNpbXVsYQ";
+
+/// Few, so that files are closed and opened again all the time.
+const OPEN_FILES_MAX: usize = 3;
 
 /// Threads for partitions, as the server has several.
 const DATA_LANES: u64 = 3;
@@ -129,6 +132,7 @@ pub(crate) fn start(
     let start = StartBroker {
         env: Arc::clone(env) as Arc<dyn ottla_broker::Env>,
         disk: shared,
+        open_files: OpenFiles::new(OPEN_FILES_MAX),
         config: Arc::clone(config),
         dirs,
         advertised: config.advertised_listeners().to_vec(),

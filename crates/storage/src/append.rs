@@ -421,7 +421,7 @@ impl Log {
             written = written.and_then(|()| segment.index.write_gathered(&self.home, bytes));
         }
         match written {
-            Err(StorageError::Full { .. }) => Ok(()),
+            Err(error) if !error.is_fatal() => Ok(()),
             other => other,
         }
     }

@@ -33,6 +33,9 @@ pub struct LogConfig {
     pub file_delete_delay_ms: i64,
     /// `preallocate`: new segments are created at full size.
     pub preallocate: bool,
+    /// Bytes between two producer snapshots inside a segment, where flushes follow each other. They
+    /// bound what a start after a crash reads to know the producers and the indexes again.
+    pub snapshot_bytes: u32,
     /// Producers remembered at most. At the bound expired ones go first, then an eighth of those
     /// without an open transaction, longest idle first; a producer forgotten this way may continue
     /// at any sequence number, as after `producer.id.expiration.ms`.
@@ -62,6 +65,7 @@ impl Default for LogConfig {
             flush_ms: i64::MAX,
             file_delete_delay_ms: 60_000,
             preallocate: false,
+            snapshot_bytes: 4 << 20,
             producers_max: 50_000,
             producer_expiry_ms: 86_400_000,
             verify_transactions: false,

@@ -110,7 +110,7 @@ impl Log {
         self.unsynced.names.change();
         self.epochs.clear();
         self.unsynced.epochs.change();
-        (self.unsynced.flushed, self.unsynced.recovery) = (start, start);
+        self.unsynced.flushed = start;
         self.finish_truncation(start)
     }
 
@@ -183,8 +183,9 @@ impl Log {
         let doomed: Vec<Segment> = self.segments.drain(..count).collect();
         let first = self.segments.first().map_or(self.next_offset, |segment| segment.base);
         self.increase_log_start_offset(first);
-        for segment in &doomed {
-            files.extend(self.mark_deleted(segment)?);
+        for (at, segment) in doomed.iter().enumerate() {
+            let next = doomed.get(at + 1).map_or(first, |next| next.base);
+            files.extend(self.mark_deleted(segment, next)?);
             // Before the next one goes: a crash must not leave an older segment behind a gap, where
             // recovery would take all that follows for lost.
             self.home.sync_dir()?;
@@ -225,12 +226,17 @@ impl Log {
         Ok(now.wall.0.saturating_sub(newest.0) > self.config.retention_ms)
     }
 
-    fn mark_deleted(&mut self, segment: &Segment) -> Result<Vec<PathBuf>, StorageError> {
+    /// Renames the files of a segment, and the producer snapshots before the `next` one: they do not
+    /// know of records that are gone then.
+    fn mark_deleted(
+        &mut self,
+        segment: &Segment,
+        next: Offset,
+    ) -> Result<Vec<PathBuf>, StorageError> {
         let mut paths = self.segment_files(segment);
-        if let Ok(at) = self.snapshots.binary_search(&segment.base) {
-            self.snapshots.remove(at);
-            paths.push(self.home.path(segment.base, ext::SNAPSHOT));
-        }
+        let old = self.snapshots.partition_point(|&snapshot| snapshot < next);
+        let old = self.snapshots.drain(..old);
+        paths.extend(old.map(|snapshot| self.home.path(snapshot, ext::SNAPSHOT)));
         let mut renamed = Vec::with_capacity(paths.len());
         for path in paths {
             let mut to = path.as_os_str().to_owned();
@@ -291,7 +297,7 @@ fn truncate_segment(
     let size = cut.map_or(segment.size, |(position, _)| position);
     let end = cut.map_or(end, |(_, entry)| end.min(entry.base_offset));
     let path = home.path(segment.base, ext::LOG);
-    let file = Arc::clone(segment.file(home)?);
+    let file = segment.file(home)?;
     file.set_len(u64::from(size)).context("truncate", &path)?;
     file.sync().context("sync", &path)?;
     segment.size = size;

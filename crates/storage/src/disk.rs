@@ -60,6 +60,10 @@ pub trait Disk: Send + Sync + 'static {
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals in this directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes everything below the directory durable, contents, lengths and names, for about the cost
+    /// of one sync. `false` where that cannot be done; nothing happened then. After an error nothing
+    /// may be assumed durable.
+    fn sync_tree(&self, path: &Path) -> io::Result<bool>;
     /// Whether the name exists.
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// Takes the exclusive lock on `path`, creating the file. The lock ends when the value is

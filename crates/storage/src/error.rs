@@ -21,6 +21,18 @@ pub enum StorageError {
         /// What the system said.
         source: io::Error,
     },
+    /// No descriptor is left: as with a full disk, a later attempt may succeed.
+    #[error(
+        "too many open files: cannot {action} {path}; raise the limit of the process (ulimit -n), or lower ottla.log.open.files.max ({source})"
+    )]
+    TooManyFiles {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Any other error. Pages may be marked clean that never reached the disk, so the caller takes
     /// the directory offline until a restart has recovered it.
     #[error(
@@ -53,7 +65,7 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// Sorts an I/O error into [`Self::Full`] and [`Self::Offline`].
+    /// Sorts an I/O error into [`Self::Full`], [`Self::TooManyFiles`] and [`Self::Offline`].
     #[must_use]
     pub fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
@@ -61,6 +73,7 @@ impl StorageError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Self::Full { action, path, source }
             }
+            _ if is_out_of_files(&source) => Self::TooManyFiles { action, path, source },
             _ => Self::Offline { action, path, source },
         }
     }
@@ -68,8 +81,22 @@ impl StorageError {
     /// Whether the caller must take the directory offline.
     #[must_use]
     pub const fn is_fatal(&self) -> bool {
-        !matches!(self, Self::Full { .. })
+        !matches!(self, Self::Full { .. } | Self::TooManyFiles { .. })
     }
+}
+
+/// Whether what failed may be tried again: the disk is full, or no descriptor is left.
+#[must_use]
+pub fn is_temporary(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || is_out_of_files(error)
+}
+
+/// EMFILE and ENFILE: of the process, of the system. They have no kind in the standard library.
+fn is_out_of_files(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 /// A producer's batch does not follow from what the log knows about the producer (KIP-98).
@@ -204,10 +231,10 @@ impl AppendError {
         !matches!(self, Self::Storage(_) | Self::Corrupt(_))
     }
 
-    /// The answer's error message, where one helps: on a full disk.
+    /// The answer's error message, where one helps: when it may be tried again.
     #[must_use]
     pub fn message(&self) -> Option<String> {
-        matches!(self, Self::Storage(StorageError::Full { .. })).then(|| self.to_string())
+        matches!(self, Self::Storage(error) if !error.is_fatal()).then(|| self.to_string())
     }
 }
 

@@ -10,11 +10,10 @@ use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::error::{Context, StorageError};
 use crate::home::{Home, ext};
 use crate::log::Log;
-use crate::segment::Segment;
 
-/// Bytes between two producer snapshots inside a segment. They bound what a start after a crash
-/// reads to know the producers again.
-const SNAPSHOT_EVERY: u32 = 4 << 20;
+/// A flush that nobody waits for writes a producer snapshot after this part of
+/// [`LogConfig::snapshot_bytes`](crate::LogConfig::snapshot_bytes).
+const IN_BACKGROUND: u32 = 64;
 const EPOCH_FILE: &str = "leader-epoch-checkpoint";
 
 /// What a flush covers; hand it back to [`Log::flushed`] once [`FlushWork::run`] succeeded.
@@ -26,32 +25,51 @@ pub struct Flushed {
     epochs: u32,
     truncations: u32,
     snapshot: Option<Offset>,
-    /// Index entries below it are covered, too.
-    recovery: Option<Offset>,
     /// Base offset of the active segment; those before it were sealed.
     active: Offset,
 }
 
 /// The syncs that make a log durable up to an offset. Holds the open files, so that it may run
 /// without the partition's lock while the log goes on.
+///
+/// Of the active segment only the records are synced. Its indexes follow with every producer
+/// snapshot, before that is written: a start after a crash trusts index entries below the newest
+/// snapshot and makes the others anew. A sealed segment is synced as a whole.
 pub struct FlushWork {
-    disk: Arc<dyn Disk>,
-    dir: Arc<Path>,
     files: Vec<Arc<dyn DiskFile>>,
-    /// Small files that are written, synced and renamed: leader epochs.
-    epochs: Option<String>,
-    snapshot: Option<Vec<u8>>,
+    small: SmallFiles,
     sync_names: bool,
     sync_parent: bool,
     /// What will be durable.
     pub covers: Flushed,
 }
 
+/// A flush of one log among many, for [`SharedFlush::run`]: it needs no open file.
+pub struct SharedFlush {
+    small: SmallFiles,
+    /// What will be durable.
+    pub covers: Flushed,
+}
+
+/// Files that a flush writes anew.
+struct SmallFiles {
+    home: Home,
+    /// The text of `leader-epoch-checkpoint`, if it changed.
+    epochs: Option<String>,
+    snapshot: Option<(Offset, Vec<u8>)>,
+}
+
+/// What of the active segment a clean stop still has to make durable, beside records.
+struct Closing {
+    indexes: bool,
+    snapshot: bool,
+}
+
 impl FlushWork {
     /// Whether everything is durable already.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.epochs.is_none() && !self.sync_names && !self.sync_parent
+        self.files.is_empty() && self.small.is_empty() && !self.sync_names && !self.sync_parent
     }
 
     /// Makes it durable. Data is synced before the names that lead to it.
@@ -64,24 +82,86 @@ impl FlushWork {
         for file in &self.files {
             file.sync().map_err(never_full)?;
         }
-        let mut names = self.sync_names;
-        if let Some(text) = &self.epochs {
-            replace(self.disk.as_ref(), &self.dir.join(EPOCH_FILE), text.as_bytes())?;
-            names = true;
+        let home = &self.small.home;
+        let ours = home.ours.lock();
+        if !*ours {
+            return Ok(());
         }
-        if let (Some(bytes), Some(offset)) = (&self.snapshot, self.covers.snapshot) {
-            let path = self.dir.join(crate::home::file_name(offset, ext::SNAPSHOT));
-            let file = write_whole(self.disk.as_ref(), &path, bytes)?;
+        if let Some(file) = self.small.write_epochs()? {
             file.sync().map_err(never_full)?;
-            names = true;
         }
-        if names {
-            self.disk.sync_dir(&self.dir).map_err(never_full)?;
+        let (snapshot, named) = self.small.name()?;
+        if let Some(file) = snapshot {
+            file.sync().map_err(never_full)?;
         }
-        match self.dir.parent() {
-            Some(parent) if self.sync_parent => self.disk.sync_dir(parent).map_err(never_full),
+        drop(ours);
+        if self.sync_names || named {
+            home.disk.sync_dir(&home.dir).map_err(never_full)?;
+        }
+        match home.dir.parent() {
+            Some(parent) if self.sync_parent => home.disk.sync_dir(parent).map_err(never_full),
             _ => Ok(()),
         }
+    }
+}
+
+impl SharedFlush {
+    /// Makes many logs durable, which all live below `root`, with one or two syncs of all that is
+    /// there instead of some for every log. `false` where [`Disk::sync_tree`] cannot do that: flush
+    /// every log by itself then.
+    ///
+    /// # Errors
+    /// As [`FlushWork::run`]; nothing may be assumed of any of the logs then.
+    pub fn run(disk: &dyn Disk, root: &Path, flushes: &[Self]) -> io::Result<bool> {
+        for SharedFlush { small, .. } in flushes {
+            if *small.home.ours.lock() {
+                small.write_epochs()?;
+            }
+        }
+        if !disk.sync_tree(root).map_err(never_full)? {
+            return Ok(false);
+        }
+        let mut named = false;
+        for SharedFlush { small, .. } in flushes {
+            let ours = small.home.ours.lock();
+            if *ours {
+                named |= small.name()?.1;
+            }
+        }
+        if named { disk.sync_tree(root).map_err(never_full) } else { Ok(true) }
+    }
+}
+
+impl SmallFiles {
+    const fn is_empty(&self) -> bool {
+        self.epochs.is_none() && self.snapshot.is_none()
+    }
+
+    /// Writes the leader epochs under a temporary name, to be synced before [`Self::name`].
+    fn write_epochs(&self) -> io::Result<Option<Arc<dyn DiskFile>>> {
+        let Some(text) = &self.epochs else { return Ok(None) };
+        let path = temporary(&epoch_path(&self.home));
+        write_whole(self.home.disk.as_ref(), &path, text.as_bytes()).map(Some)
+    }
+
+    /// Gives the files their names, once what they rely on is synced: the leader epochs themselves,
+    /// and for the producer snapshot the indexes, since it says that they are. Returns the snapshot,
+    /// to be synced, and whether there is a new name.
+    fn name(&self) -> io::Result<(Option<Arc<dyn DiskFile>>, bool)> {
+        let disk = self.home.disk.as_ref();
+        if self.epochs.is_some() {
+            let path = epoch_path(&self.home);
+            disk.rename(&temporary(&path), &path)?;
+        }
+        let Some((offset, bytes)) = &self.snapshot else {
+            return Ok((None, self.epochs.is_some()));
+        };
+        let path = self.home.path(*offset, ext::SNAPSHOT);
+        let written = write_whole(disk, &path, bytes);
+        if written.is_err() {
+            let _ = disk.remove_file(&path);
+        }
+        Ok((Some(written?), true))
     }
 }
 
@@ -90,33 +170,86 @@ impl Log {
     ///
     /// # Errors
     /// What the disk says when a file must be opened for it.
-    pub fn flush_work(&self) -> Result<FlushWork, StorageError> {
-        // A shared fsync per message cannot afford three of them: the recovery point then moves
-        // with every snapshot only.
-        self.flush_work_with(self.config.flush_messages > 1 || self.snapshot_due())
+    pub fn flush_work(&mut self) -> Result<FlushWork, StorageError> {
+        self.flush_work_with(self.snapshot_due(1))
     }
 
-    pub(crate) fn flush_work_with(&self, indexes: bool) -> Result<FlushWork, StorageError> {
+    /// As [`Log::flush_work`] for a flush that nobody waits for: it bounds also what a start after a
+    /// crash reads below the recovery point.
+    ///
+    /// # Errors
+    /// As [`Log::flush_work`].
+    pub fn background_flush_work(&mut self) -> Result<FlushWork, StorageError> {
+        self.flush_work_with(self.snapshot_due(IN_BACKGROUND))
+    }
+
+    /// Makes everything durable, on this thread.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn sync(&mut self, now: Now) -> Result<(), StorageError> {
+        let work = self.background_flush_work()?;
+        work.run().context("sync", &self.home.dir)?;
+        self.flushed(work.covers, now);
+        Ok(())
+    }
+
+    /// As [`Log::background_flush_work`], to be run together with those of other logs.
+    ///
+    /// # Errors
+    /// As [`Log::flush_work`].
+    pub fn shared_flush(&mut self) -> Result<SharedFlush, StorageError> {
+        let snapshot = self.snapshot_due(IN_BACKGROUND);
+        self.write_indexes_before(snapshot)?;
+        let (small, covers) = self.small_files(snapshot);
+        Ok(SharedFlush { small, covers })
+    }
+
+    fn flush_work_with(&mut self, snapshot: bool) -> Result<FlushWork, StorageError> {
+        self.write_indexes_before(snapshot)?;
+        let files = self.files_to_sync(snapshot)?;
+        Ok(self.flush_of(files, self.small_files(snapshot)))
+    }
+
+    /// The entries of everything below a producer snapshot must be in the files that are synced
+    /// before it.
+    fn write_indexes_before(&mut self, snapshot: bool) -> Result<(), StorageError> {
+        let bytes = self.config.segment_index_bytes;
+        match self.segments.last_mut().filter(|_| snapshot) {
+            Some(active) => {
+                active.time_index.write_gathered(&self.home, bytes)?;
+                active.index.write_gathered(&self.home, bytes)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn flush_of(
+        &self,
+        files: Vec<Arc<dyn DiskFile>>,
+        (small, covers): (SmallFiles, Flushed),
+    ) -> FlushWork {
+        let (sync_names, sync_parent) = (self.unsynced.names.pending(), self.unsynced.new_dir);
+        FlushWork { files, small, sync_names, sync_parent, covers }
+    }
+
+    fn small_files(&self, snapshot: bool) -> (SmallFiles, Flushed) {
         let unsynced = &self.unsynced;
-        let snapshot = self.snapshot_due().then_some(self.next_offset);
-        Ok(FlushWork {
-            disk: Arc::clone(&self.home.disk),
-            dir: Arc::clone(&self.home.dir),
-            files: self.files_to_sync(indexes)?,
+        let end_offset = self.next_offset;
+        let small = SmallFiles {
+            home: self.home.clone(),
             epochs: unsynced.epochs.pending().then(|| self.epochs.to_text()),
-            snapshot: snapshot.map(|_| self.producers.to_snapshot()),
-            sync_names: unsynced.names.pending(),
-            sync_parent: unsynced.new_dir,
-            covers: Flushed {
-                end_offset: self.next_offset,
-                names: unsynced.names.made,
-                epochs: unsynced.epochs.made,
-                truncations: self.truncations.load(std::sync::atomic::Ordering::Acquire),
-                snapshot,
-                recovery: indexes.then(|| self.written_end()),
-                active: self.active_segment_base(),
-            },
-        })
+            snapshot: snapshot.then(|| (end_offset, self.producers.to_snapshot())),
+        };
+        let covers = Flushed {
+            end_offset,
+            names: unsynced.names.made,
+            epochs: unsynced.epochs.made,
+            truncations: self.truncations.load(std::sync::atomic::Ordering::Acquire),
+            snapshot: snapshot.then_some(end_offset),
+            active: self.active_segment_base(),
+        };
+        (small, covers)
     }
 
     /// Notes that a flush succeeded.
@@ -136,16 +269,16 @@ impl Log {
             return;
         }
         self.unsynced.flushed = self.unsynced.flushed.max(done.end_offset);
-        self.unsynced.recovery =
-            done.recovery.map_or(self.unsynced.recovery, |end| end.max(self.unsynced.recovery));
         if let Some(offset) = done.snapshot {
             self.note_snapshot(offset);
             self.active.since_snapshot = 0;
         }
         // A segment that was sealed since then has new index entries that are not on the disk.
-        for segment in self.segments.iter_mut().take_while(|segment| segment.base < done.active) {
-            segment.durable = true;
+        for segment in self.segments.iter_mut().take_while(|segment| segment.base <= done.active) {
+            segment.durable |= segment.base < done.active;
+            segment.snapshot_durable = true;
         }
+        self.drop_old_snapshots();
     }
 
     /// Whether `flush.messages` or `flush.ms` asks for a flush.
@@ -172,27 +305,54 @@ impl Log {
     }
 
     fn try_close(&mut self, now: Now) -> Result<(), StorageError> {
-        let config = Arc::clone(&self.config);
-        if self.next_offset > self.active_segment_base() {
-            self.write_snapshot(self.next_offset)?;
-        }
-        if let Some(active) = self.segments.last_mut() {
-            if active.needs_seal(&self.home)? {
-                active.seal(&self.home, &config)?;
-                let path = self.home.dir.to_path_buf();
-                active.index.handle(&self.home)?.sync().context("sync", &path)?;
-                active.time_index.handle(&self.home)?.sync().context("sync", &path)?;
-            } else if self.active.dirty_end {
-                active.cut_log(&self.home)?;
-            }
-        }
-        let work = self.flush_work_with(true)?;
+        let last = self.cut_to_size()?;
+        let work =
+            self.flush_of(self.files_to_sync(last.indexes)?, self.small_files(last.snapshot));
         if !work.is_empty() {
             work.run().context("sync", &self.home.dir)?;
             self.flushed(work.covers, now);
         }
         self.release_files();
         Ok(())
+    }
+
+    /// As [`Log::close`], with the syncs as a value to be run together with those of other logs;
+    /// `None` if there is nothing to sync.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn shared_close(&mut self) -> Result<Option<SharedFlush>, StorageError> {
+        self.check_online()?;
+        let cut = self.cut_to_size();
+        let last = self.watch(cut)?;
+        self.release_files();
+        let (small, covers) = self.small_files(last.snapshot);
+        let unsynced = &self.unsynced;
+        let durable = small.is_empty()
+            && !last.indexes
+            && unsynced.flushed >= self.next_offset
+            && !unsynced.names.pending()
+            && !unsynced.new_dir
+            && self.segments.iter().rev().skip(1).all(|segment| segment.durable)
+            && self.segments.last().is_none_or(|active| active.snapshot_durable);
+        Ok((!durable).then_some(SharedFlush { small, covers }))
+    }
+
+    fn cut_to_size(&mut self) -> Result<Closing, StorageError> {
+        let config = Arc::clone(&self.config);
+        let mut indexes = false;
+        if let Some(active) = self.segments.last_mut() {
+            if active.needs_seal(&self.home)? {
+                active.seal(&self.home, &config)?;
+            } else if self.active.dirty_end {
+                active.cut_log(&self.home)?;
+            }
+            // Those of a segment without records may be lost.
+            indexes = active.size > 0 && active.has_changed_indexes();
+        }
+        let end = self.next_offset;
+        let snapshot = end > self.active_segment_base() && self.snapshots.last() < Some(&end);
+        Ok(Closing { indexes, snapshot })
     }
 
     /// Writes the producer snapshot of everything below `offset`, which is the log end.
@@ -209,29 +369,42 @@ impl Log {
         Ok(())
     }
 
-    /// Adds a snapshot; the one before it goes unless it belongs to a segment.
     fn note_snapshot(&mut self, offset: Offset) {
-        if self.snapshots.last().is_some_and(|&last| last >= offset) {
-            return;
+        if self.snapshots.last().is_none_or(|&last| last < offset) {
+            self.snapshots.push(offset);
         }
-        let between =
-            |&last: &Offset| self.segments.binary_search_by_key(&last, |s| s.base).is_err();
-        if let Some(old) = self.snapshots.last().copied().filter(between)
-            && self.home.remove(&self.home.path(old, ext::SNAPSHOT)).is_ok()
-        {
-            self.snapshots.pop();
-        }
-        self.snapshots.push(offset);
     }
 
-    fn snapshot_due(&self) -> bool {
-        self.active.since_snapshot >= SNAPSHOT_EVERY
+    /// Notes what `recovery-point-offset-checkpoint` durably says: the snapshots that are older than
+    /// the newest one below it are not needed any more.
+    pub fn checkpointed(&mut self, recovery_point: Offset) {
+        self.unsynced.checkpointed = recovery_point.min(self.unsynced.flushed);
+        self.drop_old_snapshots();
     }
 
-    /// Index entries of batches below it are in the files; the others are gathered.
-    fn written_end(&self) -> Offset {
-        let gathered = self.segments.last().and_then(Segment::first_gathered);
-        gathered.map_or(self.next_offset, |first| first.min(self.next_offset))
+    /// Whether a flush is to write a producer snapshot, because the given part of
+    /// `snapshot_bytes` was written since the last one. A start after a crash uses the newest one
+    /// below the checkpoint: there is at most one beyond that.
+    fn snapshot_due(&self, part: u32) -> bool {
+        let last = self.snapshots.last().copied().unwrap_or(Offset::NONE);
+        self.active.since_snapshot >= (self.config.snapshot_bytes / part).max(1)
+            && last < self.next_offset
+            && last <= self.unsynced.checkpointed
+    }
+
+    /// Removes snapshots inside of segments, but for the newest, and the newest one that a start
+    /// after a crash would use.
+    fn drop_old_snapshots(&mut self) {
+        let newest = self.snapshots.last().copied();
+        let below = self.snapshots.partition_point(|&at| at <= self.unsynced.checkpointed);
+        let usable = below.checked_sub(1).and_then(|at| self.snapshots.get(at)).copied();
+        let (home, segments) = (&self.home, &self.segments);
+        self.snapshots.retain(|&at| {
+            let kept = Some(at) == newest
+                || Some(at) == usable
+                || segments.binary_search_by_key(&at, |segment| segment.base).is_ok();
+            kept || home.remove(&home.path(at, ext::SNAPSHOT)).is_err()
+        });
     }
 
     fn files_to_sync(&self, indexes: bool) -> Result<Vec<Arc<dyn DiskFile>>, StorageError> {
@@ -239,26 +412,23 @@ impl Log {
         let mut files = Vec::new();
         let active = self.segments.len().saturating_sub(1);
         for (at, segment) in self.segments.iter().enumerate().rev() {
-            if segment.durable && at != active {
+            let is_active = at == active;
+            if segment.durable && !is_active {
                 continue;
             }
-            let indexed = !indexes || self.unsynced.recovery >= self.written_end();
-            if at == active && self.unsynced.flushed >= self.next_offset && indexed {
-                continue;
+            let open = |ext| home.open(&home.path(segment.base, ext), OpenMode::ReadWrite);
+            if !is_active || self.unsynced.flushed < self.next_offset {
+                files.push(segment.file(home)?);
+                if segment.txn_len > 0 {
+                    files.push(open(ext::TXN_INDEX)?);
+                }
             }
-            files.push(Arc::clone(segment.file(home)?));
-            if at != active || indexes {
+            if !is_active || indexes {
                 files.push(segment.index.handle(home)?);
                 files.push(segment.time_index.handle(home)?);
             }
-            if segment.txn_len > 0 {
-                files.push(
-                    home.open(&home.path(segment.base, ext::TXN_INDEX), OpenMode::ReadWrite)?,
-                );
-            }
-            if self.snapshots.binary_search(&segment.base).is_ok() {
-                files
-                    .push(home.open(&home.path(segment.base, ext::SNAPSHOT), OpenMode::ReadWrite)?);
+            if !segment.snapshot_durable && self.snapshots.binary_search(&segment.base).is_ok() {
+                files.push(open(ext::SNAPSHOT)?);
             }
         }
         Ok(files)
@@ -284,11 +454,15 @@ pub(crate) fn epoch_path(home: &Home) -> PathBuf {
 
 /// Writes a temporary file, syncs it and renames it. The directory is the caller's to sync.
 fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
+    let temporary = temporary(path);
     write_whole(disk, &temporary, bytes)?.sync().map_err(never_full)?;
     disk.rename(&temporary, path)
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    PathBuf::from(temporary)
 }
 
 /// A sync that found no room has lost the pages it was to write, as after any other error: it must

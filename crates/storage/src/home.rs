@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_protocol::ids::Offset;
+use parking_lot::Mutex;
 
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::error::{Context, StorageError};
+use crate::open_files::{LazyFile, OpenFiles};
 
 /// Suffixes of the files of a segment.
 pub(crate) mod ext {
@@ -18,14 +20,40 @@ pub(crate) mod ext {
     pub(crate) const SEGMENT: [&str; 4] = [LOG, INDEX, TIME_INDEX, TXN_INDEX];
 }
 
+/// The disk of many logs, with their common bound on open files.
+#[derive(Clone)]
+pub struct LogDisk {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// What is open.
+    pub open_files: Arc<OpenFiles>,
+}
+
+impl<D: Disk> From<Arc<D>> for LogDisk {
+    /// Without a bound on open files.
+    fn from(disk: Arc<D>) -> Self {
+        Self { disk, open_files: OpenFiles::new(usize::MAX) }
+    }
+}
+
 /// Where a log lives.
 #[derive(Clone)]
 pub(crate) struct Home {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: Arc<Path>,
+    /// Bounds the files that are open.
+    pub(crate) open_files: Arc<OpenFiles>,
+    /// Whether the directory still is this log's. Locked while files are written by their names
+    /// without the partition's lock.
+    pub(crate) ours: Arc<Mutex<bool>>,
 }
 
 impl Home {
+    pub(crate) fn new(disk: LogDisk, dir: PathBuf) -> Self {
+        let LogDisk { disk, open_files } = disk;
+        Self { disk, dir: dir.into(), open_files, ours: Arc::new(Mutex::new(true)) }
+    }
+
     pub(crate) fn path(&self, base: Offset, ext: &str) -> PathBuf {
         self.dir.join(file_name(base, ext))
     }
@@ -36,6 +64,16 @@ impl Home {
         mode: OpenMode,
     ) -> Result<Arc<dyn DiskFile>, StorageError> {
         self.disk.open(path, mode).context("open", path)
+    }
+
+    /// The file of `lazy`, which has this path.
+    pub(crate) fn lazily(
+        &self,
+        lazy: &LazyFile,
+        (base, ext): (Offset, &str),
+        mode: OpenMode,
+    ) -> Result<Arc<dyn DiskFile>, StorageError> {
+        lazy.get(&self.open_files, || self.open(&self.path(base, ext), mode))
     }
 
     /// All bytes of a small file.

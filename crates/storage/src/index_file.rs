@@ -12,6 +12,7 @@ use ottla_protocol::ids::{Offset, Timestamp};
 use crate::disk::{DiskFile, OpenMode};
 use crate::error::{Context, StorageError};
 use crate::home::{Home, ext};
+use crate::open_files::LazyFile;
 
 /// Gathered entries that are written at once.
 const GATHER: usize = 32;
@@ -90,11 +91,13 @@ impl Entry for TimeEntry {
 /// One index file.
 pub(crate) struct IndexFile<E> {
     base: Offset,
-    file: OnceLock<Arc<dyn DiskFile>>,
+    file: LazyFile,
     /// Entries in the file, once known.
     written: OnceLock<u32>,
     /// Whether the file has its full size for an active segment.
     allocated: bool,
+    /// Whether it was written since it was opened.
+    changed: bool,
     gathered: Vec<E>,
     newest: OnceLock<Option<E>>,
 }
@@ -104,9 +107,10 @@ impl<E: Entry> IndexFile<E> {
     pub(crate) const fn cold(base: Offset) -> Self {
         Self {
             base,
-            file: OnceLock::new(),
+            file: LazyFile::new(),
             written: OnceLock::new(),
             allocated: false,
+            changed: false,
             gathered: Vec::new(),
             newest: OnceLock::new(),
         }
@@ -116,7 +120,6 @@ impl<E: Entry> IndexFile<E> {
     pub(crate) fn create(home: &Home, base: Offset, bytes: u32) -> Result<Self, StorageError> {
         let mut index = Self::cold(base);
         index.reset(home, bytes)?;
-        index.file = OnceLock::new();
         Ok(index)
     }
 
@@ -128,9 +131,10 @@ impl<E: Entry> IndexFile<E> {
             file.set_len(0).context("empty", &path)?;
         }
         file.set_len(u64::from(bytes - bytes % E::SIZE)).context("allocate", &path)?;
-        self.file = OnceLock::from(file);
+        self.file = LazyFile::new();
         self.written = OnceLock::from(0);
         self.allocated = true;
+        self.changed = true;
         self.gathered.clear();
         self.newest = OnceLock::from(None);
         Ok(())
@@ -147,9 +151,9 @@ impl<E: Entry> IndexFile<E> {
         self.newest = OnceLock::from(Some(entry));
     }
 
-    /// Offset of the oldest gathered entry.
-    pub(crate) fn first_gathered(&self) -> Option<Offset> {
-        self.gathered.first().map(|entry| entry.offset())
+    /// Whether the file was changed since it was opened.
+    pub(crate) const fn is_changed(&self) -> bool {
+        self.changed
     }
 
     /// Whether enough entries are gathered for a write.
@@ -169,7 +173,7 @@ impl<E: Entry> IndexFile<E> {
         }
         let written = self.written(home)?;
         let path = home.path(self.base, E::EXT);
-        let file = self.file(home)?;
+        let file = self.handle(home)?;
         if !self.allocated {
             let used = u64::from(written) * u64::from(E::SIZE);
             file.set_len(u64::from(bytes - bytes % E::SIZE).max(used))
@@ -182,6 +186,7 @@ impl<E: Entry> IndexFile<E> {
         let at = u64::from(written) * u64::from(E::SIZE);
         file.write_at(&[IoSlice::new(&encoded)], at).context("write", &path)?;
         self.allocated = true;
+        self.changed = true;
         self.written = OnceLock::from(self.len(home)?);
         self.gathered.clear();
         Ok(())
@@ -192,9 +197,10 @@ impl<E: Entry> IndexFile<E> {
         self.write_gathered(home, bytes)?;
         let used = u64::from(self.written(home)?) * u64::from(E::SIZE);
         let path = home.path(self.base, E::EXT);
-        let file = self.file(home)?;
+        let file = self.handle(home)?;
         if file.len().context("stat", &path)? != used {
             file.set_len(used).context("trim", &path)?;
+            self.changed = true;
         }
         self.allocated = false;
         Ok(())
@@ -209,10 +215,11 @@ impl<E: Entry> IndexFile<E> {
             return Ok(());
         }
         let path = home.path(self.base, E::EXT);
-        let file = self.file(home)?;
+        let file = self.handle(home)?;
         file.set_len(u64::from(keep) * u64::from(E::SIZE)).context("truncate", &path)?;
         self.written = OnceLock::from(keep);
         self.allocated = false;
+        self.changed = true;
         Ok(())
     }
 
@@ -279,7 +286,7 @@ impl<E: Entry> IndexFile<E> {
         if let Some(gathered) = slot.checked_sub(written) {
             return Ok(self.gathered.get(gathered as usize).copied());
         }
-        read_slot(self.file(home)?.as_ref(), self.base, slot)
+        read_slot(self.handle(home)?.as_ref(), self.base, slot)
             .at("read", || home.path(self.base, E::EXT))
     }
 
@@ -288,21 +295,21 @@ impl<E: Entry> IndexFile<E> {
         let len = self.written(home)? as usize * E::SIZE as usize;
         let path = home.path(self.base, E::EXT);
         let mut bytes = vec![0; len];
-        self.file(home)?.read_at(&mut bytes, 0).context("read", &path)?;
+        self.handle(home)?.read_at(&mut bytes, 0).context("read", &path)?;
         Ok(bytes
             .chunks_exact(E::SIZE as usize)
             .map_while(|chunk| E::decode(chunk, self.base))
             .collect())
     }
 
-    /// The open file, for a flush.
+    /// The open file.
     pub(crate) fn handle(&self, home: &Home) -> Result<Arc<dyn DiskFile>, StorageError> {
-        self.file(home).cloned()
+        home.lazily(&self.file, (self.base, E::EXT), OpenMode::Create)
     }
 
     /// Closes the file until it is needed again.
     pub(crate) fn release(&mut self) {
-        self.file = OnceLock::new();
+        self.file = LazyFile::new();
     }
 
     fn written(&self, home: &Home) -> Result<u32, StorageError> {
@@ -310,19 +317,11 @@ impl<E: Entry> IndexFile<E> {
             return Ok(written);
         }
         let path = home.path(self.base, E::EXT);
-        let file = self.file(home)?;
+        let file = self.handle(home)?;
         let slots = file.len().context("stat", &path)? / u64::from(E::SIZE);
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);
         let used = used_slots::<E>(file.as_ref(), self.base, slots).context("read", &path)?;
         Ok(*self.written.get_or_init(|| used))
-    }
-
-    fn file(&self, home: &Home) -> Result<&Arc<dyn DiskFile>, StorageError> {
-        if let Some(file) = self.file.get() {
-            return Ok(file);
-        }
-        let opened = home.open(&home.path(self.base, E::EXT), OpenMode::Create)?;
-        Ok(self.file.get_or_init(|| opened))
     }
 }
 

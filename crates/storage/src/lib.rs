@@ -21,6 +21,7 @@ mod index_file;
 pub mod inspect;
 mod log;
 mod marker;
+mod open_files;
 mod producers;
 mod read;
 mod recovery;
@@ -38,9 +39,11 @@ pub use config::{LogConfig, OpenLog};
 pub use cut::DeleteWork;
 pub use disk::{DirEntry, Disk, DiskFile, OpenMode, Space};
 pub use epochs::{EpochCache, EpochEntry};
-pub use error::{AppendError, ProducerStateError, ReadError, StorageError};
-pub use flush::{FlushWork, Flushed};
+pub use error::{AppendError, ProducerStateError, ReadError, StorageError, is_temporary};
+pub use flush::{FlushWork, Flushed, SharedFlush};
+pub use home::LogDisk;
 pub use log::Log;
+pub use open_files::OpenFiles;
 pub use producers::{
     CompletedTxn, ProducerBatch, ProducerState, TxnEnd, TxnMarker, Unverified, VerificationGuard,
 };

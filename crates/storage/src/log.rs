@@ -50,8 +50,8 @@ pub(crate) struct Active {
 pub(crate) struct Unsynced {
     /// Records below it are on the disk.
     pub(crate) flushed: Offset,
-    /// Records and index entries below it are on the disk.
-    pub(crate) recovery: Offset,
+    /// What `recovery-point-offset-checkpoint` says, on the disk.
+    pub(crate) checkpointed: Offset,
     pub(crate) last_flush: Monotonic,
     /// Changes of names in the directory, and how many of them are on the disk.
     pub(crate) names: Changes,
@@ -65,7 +65,7 @@ impl Unsynced {
     /// The log ends at `end` now.
     pub(crate) fn cap(&mut self, end: Offset) {
         self.flushed = self.flushed.min(end);
-        self.recovery = self.recovery.min(end);
+        self.checkpointed = self.checkpointed.min(end);
     }
 }
 
@@ -99,24 +99,24 @@ impl Log {
         self.next_offset
     }
 
-    /// Every record below it is on the disk.
+    /// Every record below it is on the disk: what `recovery-point-offset-checkpoint` is to say.
+    /// After a truncation that is to be written before anything is appended, since the old one may
+    /// lie above the new log end.
     #[must_use]
     pub const fn flushed_offset(&self) -> Offset {
         self.unsynced.flushed
-    }
-
-    /// What `recovery-point-offset-checkpoint` is to say: recovery trusts records and index entries
-    /// below it. After a truncation it is to be written before anything is appended, since the old
-    /// one may lie above the new log end.
-    #[must_use]
-    pub const fn recovery_point(&self) -> Offset {
-        self.unsynced.recovery
     }
 
     /// Bytes of all segments.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.segments.iter().map(|segment| u64::from(segment.size)).sum()
+    }
+
+    /// When a flush last succeeded, or the log was opened.
+    #[must_use]
+    pub const fn last_flush(&self) -> Monotonic {
+        self.unsynced.last_flush
     }
 
     /// Number of segments.
@@ -233,6 +233,12 @@ impl Log {
     /// Closes the files until they are needed again, to bound the open ones.
     pub fn release_files(&mut self) {
         self.segments.iter_mut().for_each(Segment::release);
+    }
+
+    /// The directory is about to get another name: a flush that is under way writes nothing more
+    /// into what may then have its name. Waits while one writes small files.
+    pub fn leave_directory(&self) {
+        *self.home.ours.lock() = false;
     }
 
     /// Refuses changes after an I/O error.

@@ -159,7 +159,7 @@ impl Log {
         base_offset: Offset,
     ) -> Result<LogSlice, StorageError> {
         Ok(LogSlice {
-            file: Arc::clone(segment.file(&self.home)?),
+            file: segment.file(&self.home)?,
             position: u64::from(position),
             len,
             base_offset,

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use ottla_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 
 use crate::config::{LogConfig, OpenLog};
-use crate::disk::{DirEntry, Disk, OpenMode};
+use crate::disk::{DirEntry, OpenMode};
 use crate::epochs::EpochCache;
 use crate::error::{Context, StorageError};
 use crate::flush::epoch_path;
-use crate::home::{Home, ext, parse_name};
+use crate::home::{Home, LogDisk, ext, parse_name};
 use crate::index_file::OffsetEntry;
 use crate::log::{Active, Log, Unsynced};
 use crate::producers::{Producers, TxnEnd};
@@ -29,6 +29,9 @@ pub struct RecoveryReport {
     pub cut: Option<Cut>,
     /// Segments whose indexes were made anew.
     pub rebuilt_indexes: Vec<Offset>,
+    /// A crash may take away what was found, or bring back what was cut off: sync the log
+    /// ([`Log::sync`], or [`crate::FlushWork::run_together`] for many) before it is served.
+    pub must_sync: bool,
 }
 
 /// What recovery removed from the end of a log.
@@ -54,17 +57,18 @@ impl Log {
     ///
     /// After a clean stop only the end of the active segment is looked at. Otherwise everything at
     /// or above the recovery point is checked batch by batch, an invalid tail is cut, indexes and
-    /// producer state are made anew, and all of it is synced.
+    /// producer state are made anew from the newest producer snapshot on, and
+    /// [`RecoveryReport::must_sync`] says whether the log is to be synced before it is served.
     ///
     /// # Errors
     /// What the disk says, or [`StorageError::Corrupt`] for files that cannot be understood.
     pub fn open(
-        disk: Arc<dyn Disk>,
+        disk: impl Into<LogDisk>,
         dir: PathBuf,
         config: impl Into<Arc<LogConfig>>,
         options: OpenLog,
     ) -> Result<(Self, RecoveryReport), StorageError> {
-        let home = Home { disk, dir: dir.into() };
+        let home = Home::new(disk.into(), dir);
         let (entries, new_dir) = list_or_create(&home)?;
         let files = Files::sort(&home, entries, options.clean)?;
         let mut log = Self::assemble(home, config.into(), &files, options)?;
@@ -77,15 +81,13 @@ impl Log {
         log.load_epochs(&files)?;
         if files.segments.is_empty() {
             log.create_first(options)?;
-            if options.log_start_offset > Offset::ZERO {
-                // Only the segment's name tells from now on that offsets do not begin anew.
-                log.sync_recovered(options)?;
-            }
+            // Only the segment's name tells from now on that offsets do not begin anew.
+            report.must_sync = options.log_start_offset > Offset::ZERO;
             return Ok((log, report));
         }
         log.check_index_files(&files, &mut report)?;
         let rebuilt_from = if options.clean && log.find_clean_end()? {
-            (log.unsynced.flushed, log.unsynced.recovery) = (log.next_offset, log.next_offset);
+            log.unsynced.flushed = log.next_offset;
             None
         } else {
             Some(log.recover(options.recovery_point, &mut report)?)
@@ -100,9 +102,9 @@ impl Log {
         log.settle_epochs();
         log.load_producers(rebuilt_from.map(|from| from.max(options.recovery_point)))?;
         log.expire_producers(options.now.wall);
-        if report.scanned_bytes > 0 || report.cut.is_some() || below_start {
-            log.sync_recovered(options)?;
-        }
+        // Without records above the recovery point a flush has synced everything, names too.
+        report.must_sync =
+            log.unsynced.flushed < log.next_offset || report.cut.is_some() || below_start;
         Ok((log, report))
     }
 
@@ -119,6 +121,7 @@ impl Log {
                 what: format!("{} bytes are more than a segment may have", found.log),
             })?;
             let mut segment = Segment::cold(base, size, options.now.wall);
+            segment.snapshot_durable = options.clean;
             segment.txn_len = u32::try_from(found.txn_index.unwrap_or(0)).unwrap_or(0);
             segments.push(segment);
         }
@@ -134,7 +137,7 @@ impl Log {
             active: Active::default(),
             unsynced: Unsynced {
                 flushed: options.recovery_point,
-                recovery: options.recovery_point,
+                checkpointed: options.recovery_point,
                 last_flush: options.now.monotonic,
                 names: <_>::default(),
                 epochs: <_>::default(),
@@ -149,7 +152,8 @@ impl Log {
         let start = options.log_start_offset;
         self.segments.push(Segment::create(&self.home, start, &self.config, options.now.wall)?);
         self.unsynced.names.change();
-        (self.unsynced.flushed, self.unsynced.recovery) = (start, start);
+        self.unsynced.flushed = start;
+        self.unsynced.cap(start);
         self.settle_epochs();
         Ok(())
     }
@@ -216,7 +220,7 @@ impl Log {
             if start >= segment.size {
                 return Ok(false); // An index of other records.
             }
-            let file = Arc::clone(segment.file(&self.home)?);
+            let file = segment.file(&self.home)?;
             let path = self.home.path(segment.base, ext::LOG);
             let mut scanner = Scanner::new(file.as_ref(), start, segment.size, SEEK_CHUNK);
             loop {
@@ -251,6 +255,7 @@ impl Log {
         let first = self.segment_at(recovery_point.plus(-1));
         let mut from = self.segments.get(first).map_or(recovery_point, |segment| segment.base);
         let interval = self.config.index_interval_bytes;
+        let indexed_to = self.indexes_synced_to(first, recovery_point);
         let mut at = first;
         while at < self.segments.len() {
             if let Some(why) = self.gap_before(at).filter(|_| at > first) {
@@ -269,7 +274,7 @@ impl Log {
             let walk = Walk { home: &self.home, interval, check: true };
             let mut seen = Seen::new(segment.base);
             let start = if at == first {
-                walk.trusted_start(segment, recovery_point)?
+                walk.trusted_start(segment, indexed_to)?
             } else {
                 walk.forget_from(segment, segment.base)?;
                 0
@@ -295,6 +300,17 @@ impl Log {
         }
         self.unsynced.cap(self.next_offset);
         Ok(from)
+    }
+
+    /// Below it the indexes of segment `at` were synced, as the newest producer snapshot inside the
+    /// segment tells that a flush wrote; see [`crate::FlushWork`].
+    fn indexes_synced_to(&self, at: usize, recovery_point: Offset) -> Option<Offset> {
+        let base = self.segments.get(at)?.base;
+        let next = self.segments.get(at + 1).map(|next| next.base);
+        let inside = |&&snapshot: &&Offset| {
+            snapshot > base && snapshot <= recovery_point && next.is_none_or(|next| snapshot < next)
+        };
+        self.snapshots.iter().rfind(inside).copied()
     }
 
     /// Why segment `at` does not continue what was recovered before it: the end of the one before was
@@ -334,7 +350,7 @@ impl Log {
         let Some(segment) = self.segments.last() else { return Ok(()) };
         let path = self.home.path(segment.base, ext::LOG);
         let position = segment.size;
-        let file = Arc::clone(segment.file(&self.home)?);
+        let file = segment.file(&self.home)?;
         let mut tail = vec![0; (file_size - position) as usize];
         let read = file.read_at(&mut tail, u64::from(position)).context("read", &path)?;
         tail.truncate(read);
@@ -375,22 +391,6 @@ impl Log {
         Ok(())
     }
 
-    /// Makes durable what was recovered, before any of it is served. Index entries below the
-    /// recovery point were written again, too.
-    fn sync_recovered(&mut self, options: OpenLog) -> Result<(), StorageError> {
-        self.unsynced.cap(options.recovery_point.plus(-1));
-        self.unsynced.names.change();
-        let config = Arc::clone(&self.config);
-        if let Some(active) = self.segments.last_mut() {
-            active.time_index.write_gathered(&self.home, config.segment_index_bytes)?;
-            active.index.write_gathered(&self.home, config.segment_index_bytes)?;
-        }
-        let work = self.flush_work_with(true)?;
-        work.run().context("sync", &self.home.dir)?;
-        self.flushed(work.covers, options.now);
-        Ok(())
-    }
-
     /// Loads the producers from the newest usable snapshot and what follows it in the log. Aborted
     /// transactions that ended at or above `rebuilt_from` go into the index again.
     pub(crate) fn load_producers(
@@ -405,7 +405,9 @@ impl Log {
         let mut start = first.min(self.next_offset);
         while let Some(&snapshot) = self.snapshots.last() {
             let path = self.home.path(snapshot, ext::SNAPSHOT);
+            // One that is older than the first segment lacks what was deleted since.
             if snapshot <= newest_usable
+                && snapshot >= first
                 && let Ok(producers) = Producers::from_snapshot(&self.home.read(&path)?)
             {
                 self.producers = producers;
@@ -415,6 +417,7 @@ impl Log {
             self.remove_snapshot(snapshot)?;
             self.snapshots.pop();
         }
+        self.active.since_snapshot = 0;
         if start >= self.next_offset {
             return Ok(());
         }
@@ -435,7 +438,8 @@ impl Log {
         };
         let (size, path) = (segment.size, self.home.path(segment.base, ext::LOG));
         let Some((position, _)) = segment.find(&self.home, start)? else { return Ok(()) };
-        let file = Arc::clone(segment.file(&self.home)?);
+        self.active.since_snapshot = size - position;
+        let file = segment.file(&self.home)?;
         let mut scanner = Scanner::new(file.as_ref(), position, size, WALK_CHUNK);
         while let Step::Entry { position, entry } = scanner.step_headers().context("read", &path)? {
             let Some(header) = entry.header.filter(|header| header.has_producer_id()) else {
@@ -496,7 +500,7 @@ impl Walk<'_> {
         if start >= end {
             return Ok(None);
         }
-        let file = Arc::clone(segment.file(self.home)?);
+        let file = segment.file(self.home)?;
         let mut scanner = Scanner::new(file.as_ref(), start, end, WALK_CHUNK);
         // The batch at a trusted start has an index entry, which was dropped with what follows.
         let mut since = if start > 0 { u32::MAX } else { 0 };
@@ -525,15 +529,18 @@ impl Walk<'_> {
         }
     }
 
-    /// Where checking may begin: at the last batch below the recovery point that the index knows,
-    /// if the indexes up to there can be trusted, else at 0. Index pages may be lost or stale after
-    /// a crash, so their entries are compared with each other and with that batch.
+    /// Where checking may begin: at the last batch below `indexed_to` that the index knows, if the
+    /// indexes up to there are what they must be, else at 0. Index pages beyond may be lost or stale
+    /// after a crash.
     fn trusted_start(
         &self,
         segment: &mut Segment,
-        recovery_point: Offset,
+        indexed_to: Option<Offset>,
     ) -> Result<u32, StorageError> {
-        let hint = self.verified_hint(segment, recovery_point)?;
+        let hint = match indexed_to {
+            Some(end) => self.verified_hint(segment, end)?,
+            None => None,
+        };
         let Some((position, offset)) = hint else {
             self.forget_from(segment, segment.base)?;
             return Ok(0);
@@ -545,14 +552,14 @@ impl Walk<'_> {
     fn verified_hint(
         &self,
         segment: &Segment,
-        recovery_point: Offset,
+        indexed_to: Offset,
     ) -> Result<Option<(u32, Offset)>, StorageError> {
-        if segment.size == 0 || recovery_point <= segment.base {
+        if segment.size == 0 {
             return Ok(None);
         }
         let offsets = segment.index.read_all(self.home)?;
         let times = segment.time_index.read_all(self.home)?;
-        let below = offsets.partition_point(|entry| entry.offset < recovery_point);
+        let below = offsets.partition_point(|entry| entry.offset < indexed_to);
         let (offsets, _) = offsets.split_at_checked(below).unwrap_or_default();
         let Some(hint) = offsets.last() else { return Ok(None) };
         let ordered = offsets.is_sorted_by(|a, b| a.offset < b.offset && a.position < b.position)

@@ -9,6 +9,7 @@ use crate::disk::{DiskFile, OpenMode};
 use crate::error::{Context, StorageError};
 use crate::home::{Home, ext};
 use crate::index_file::{IndexFile, OffsetEntry, TimeEntry};
+use crate::open_files::LazyFile;
 use crate::scan::{Entry, SEEK_CHUNK, Scanner, Step};
 
 /// One segment of a log.
@@ -24,7 +25,9 @@ pub(crate) struct Segment {
     pub(crate) created: Timestamp,
     /// Sealed, and every file of it is known to be on the disk.
     pub(crate) durable: bool,
-    log: OnceLock<Arc<dyn DiskFile>>,
+    /// The producer snapshot that it begins with, if there is one, is on the disk.
+    pub(crate) snapshot_durable: bool,
+    log: LazyFile,
     largest: OnceLock<TimeEntry>,
     /// The largest behind the last index entry, if opening the log walked there.
     tail_largest: Option<TimeEntry>,
@@ -50,7 +53,7 @@ impl Segment {
         }
         segment.index = IndexFile::create(home, base, config.segment_index_bytes)?;
         segment.time_index = IndexFile::create(home, base, config.segment_index_bytes)?;
-        segment.durable = false;
+        (segment.durable, segment.snapshot_durable) = (false, false);
         Ok(segment)
     }
 
@@ -64,7 +67,8 @@ impl Segment {
             txn_len: 0,
             created,
             durable: true,
-            log: OnceLock::new(),
+            snapshot_durable: true,
+            log: LazyFile::new(),
             largest: OnceLock::new(),
             tail_largest: None,
             first_timestamp: OnceLock::new(),
@@ -72,17 +76,13 @@ impl Segment {
     }
 
     /// The open log file.
-    pub(crate) fn file(&self, home: &Home) -> Result<&Arc<dyn DiskFile>, StorageError> {
-        if let Some(file) = self.log.get() {
-            return Ok(file);
-        }
-        let opened = home.open(&home.path(self.base, ext::LOG), OpenMode::ReadWrite)?;
-        Ok(self.log.get_or_init(|| opened))
+    pub(crate) fn file(&self, home: &Home) -> Result<Arc<dyn DiskFile>, StorageError> {
+        home.lazily(&self.log, (self.base, ext::LOG), OpenMode::ReadWrite)
     }
 
     /// Closes the files until they are needed again.
     pub(crate) fn release(&mut self) {
-        self.log = OnceLock::new();
+        self.log = LazyFile::new();
         self.index.release();
         self.time_index.release();
     }
@@ -249,9 +249,9 @@ impl Segment {
         self.cut_log(home)
     }
 
-    /// Offset of the oldest index entry that is not in the files.
-    pub(crate) fn first_gathered(&self) -> Option<Offset> {
-        [self.index.first_gathered(), self.time_index.first_gathered()].into_iter().flatten().min()
+    /// Whether the index files were changed since they were opened.
+    pub(crate) const fn has_changed_indexes(&self) -> bool {
+        self.index.is_changed() || self.time_index.is_changed()
     }
 
     /// Cuts what a failed append or preallocation left behind the valid entries.

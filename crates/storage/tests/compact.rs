@@ -74,7 +74,7 @@ fn run(acts: &[Act]) {
                 } else {
                     flush(&mut log);
                 }
-                let point = log.recovery_point();
+                let point = log.flushed_offset();
                 drop(log);
                 let options = ottla_storage::OpenLog {
                     recovery_point: if stop { point } else { Offset(0) },

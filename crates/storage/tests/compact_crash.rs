@@ -91,7 +91,7 @@ fn check(disk: &MemDisk, model: &Model, recovery_point: Offset, end: Offset, con
 fn crash_at(seed: u64, ops: u64, prepare: impl Fn(&MemDisk)) -> bool {
     let disk = MemDisk::with_dirs(&["/data"]);
     let (mut log, model) = prepared(seed, &disk);
-    let (point, end) = (log.recovery_point(), log.log_end_offset());
+    let (point, end) = (log.flushed_offset(), log.log_end_offset());
     prepare(&disk);
     disk.crash_after_ops(ops);
     let done = clean(&mut log, &model);

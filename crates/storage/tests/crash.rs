@@ -31,6 +31,7 @@ fn config() -> LogConfig {
         segment_bytes: 24_000,
         index_interval_bytes: 1000,
         segment_index_bytes: 4096,
+        snapshot_bytes: 5000,
         ..LogConfig::default()
     }
 }
@@ -57,7 +58,7 @@ fn act(log: &mut Log, model: &mut Model, rng: &mut Rng) -> Result<(), AppendErro
             log.flushed(work.covers, at(0));
             model.flushed = model.values.len();
             if rng.below(2) == 0 {
-                model.checkpoint = log.recovery_point().0;
+                model.checkpoint = log.flushed_offset().0;
             }
         }
         16 => log.roll(at(0))?,
@@ -102,7 +103,7 @@ fn check(disk: &MemDisk, model: &Model, context: &str) {
 /// The opened log goes on as if nothing had happened, and what it had is durable now.
 fn check_goes_on(disk: &MemDisk, log: &mut Log, end: usize, context: &str) {
     let again = disk.crash_drop_all();
-    let reopened = open(&again, &config(), unclean(log.recovery_point())).unwrap();
+    let reopened = open(&again, &config(), unclean(log.flushed_offset())).unwrap();
     assert_eq!(reopened.0.log_end_offset(), Offset(end as i64), "{context}: durable once served");
     assert_eq!(log.log_end_offset(), Offset(end as i64), "{context}");
     let next = match log.producers().find(|p| p.producer_id == ProducerId(7)) {

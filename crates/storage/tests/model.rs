@@ -122,7 +122,7 @@ fn run(steps: &[Step]) {
 }
 
 fn reopen(disk: &MemDisk, mut log: Log, config: &LogConfig, clean: bool) -> Log {
-    let mut options = unclean(log.recovery_point());
+    let mut options = unclean(log.flushed_offset());
     options.clean = clean;
     options.log_start_offset = log.log_start_offset();
     if clean {

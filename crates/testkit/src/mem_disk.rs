@@ -147,11 +147,22 @@ impl MemDisk {
         self.inner.lock().faults.ignored_dir_syncs.push(glob.to_owned());
     }
 
+    /// As [`MemDisk::ignore_file_syncs`], for files and directories that [`Disk::sync_tree`] would make
+    /// durable; those two hold for it as well.
+    pub fn ignore_tree_syncs(&self, glob: &str) {
+        self.inner.lock().faults.ignored_tree_syncs.push(glob.to_owned());
+    }
+
     /// As [`MemDisk::ignore_file_syncs`], for one place in the code: the syncs of kind and path
     /// `sync` ([`OpKind::Sync`] or [`OpKind::SyncDir`]) that come right after a mutation `after`.
     pub fn ignore_syncs_after(&self, after: (OpKind, &str), sync: (OpKind, &str)) {
         let rule = (after.0, after.1.to_owned(), sync.0, sync.1.to_owned());
         self.inner.lock().faults.ignored_after.push(rule);
+    }
+
+    /// Makes [`Disk::sync_tree`] answer that it cannot.
+    pub fn refuse_tree_syncs(&self) {
+        self.inner.lock().faults.no_tree_syncs = true;
     }
 
     /// How many operations changed, or tried to change, what a crash may leave.
@@ -375,6 +386,38 @@ impl Disk for MemDisk {
             return Ok(());
         }
         inner.state.sync_dir(ino)
+    }
+
+    fn sync_tree(&self, path: &Path) -> io::Result<bool> {
+        let mut inner = self.inner.lock();
+        if inner.faults.no_tree_syncs {
+            return Ok(false);
+        }
+        let root = inner.state.find(path)?;
+        inner.state.dir(root)?;
+        let all = inner.state.below(root);
+        match inner.begin(OpKind::SyncTree, &text(path), "") {
+            Ok(alive) => done(alive)?,
+            Err(error) => {
+                // Nothing is known of what did not reach the medium.
+                for ino in all {
+                    if !inner.faults.dead && !inner.state.is_dir(ino) {
+                        inner.state.give_up_file(ino)?;
+                    }
+                }
+                return Err(error);
+            }
+        }
+        for ino in all {
+            let path = inner.state.path_of(ino);
+            let is_dir = inner.state.is_dir(ino);
+            let kind = if is_dir { OpKind::SyncDir } else { OpKind::Sync };
+            if inner.faults.ignores(kind, &path) || inner.faults.ignores(OpKind::SyncTree, &path) {
+                continue;
+            }
+            if is_dir { inner.state.sync_dir(ino)? } else { inner.state.sync_file(ino)? }
+        }
+        Ok(true)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {

@@ -26,11 +26,11 @@ use ottla_protocol::messages::{BeginTransactionRecord, EndTransactionRecord};
 use ottla_raft::{
     Action, Append, Endpoint, Input, Quorum, RaftError, ReplicaKey, SnapshotKey, Voter, VoterSet,
 };
-use ottla_storage::{AppendError, Disk, Log, StorageError};
+use ottla_storage::{AppendError, Disk, Log, StorageError, is_temporary};
 use parking_lot::Mutex;
 
 use crate::Broker;
-use crate::jobs::{Job, is_full};
+use crate::jobs::Job;
 use crate::partition::Directory;
 use crate::wait::{Promise, WaitList, Wakes};
 
@@ -205,10 +205,12 @@ impl MetadataQuorum {
             let work = self.state.lock().log.flush_work();
             let result = match work {
                 Ok(work) => work.run().map(|()| work.covers),
-                Err(StorageError::Full { source, .. }) => Err(source),
+                Err(
+                    StorageError::Full { source, .. } | StorageError::TooManyFiles { source, .. },
+                ) => Err(source),
                 Err(error) => Err(std::io::Error::other(error)),
             };
-            if let Some(error) = result.as_ref().err().filter(|error| is_full(error)) {
+            if let Some(error) = result.as_ref().err().filter(|error| is_temporary(error)) {
                 tracing::warn!("the flush of the metadata log is tried again: {error}");
                 return broker.run_soon(Job::FlushMetadata);
             }
@@ -334,8 +336,9 @@ impl MetadataQuorum {
         let mut state = self.state.lock();
         match error {
             QuorumError::Raft(_) => ErrorCode::RequestTimedOut,
-            QuorumError::Storage(StorageError::Full { .. })
-            | QuorumError::Append(AppendError::Storage(StorageError::Full { .. })) => {
+            QuorumError::Storage(error) | QuorumError::Append(AppendError::Storage(error))
+                if !error.is_fatal() =>
+            {
                 ErrorCode::KafkaStorageError
             }
             _ => {

@@ -13,7 +13,7 @@ use ottla_raft::{
     Action, ControlPlace, Endpoint, Input, Quorum, QuorumConfig, QuorumState, ReplicaKey, Start,
     VoterSet, VoterSource, decode_control, encode_control,
 };
-use ottla_storage::{Disk, Log, LogConfig, OpenLog};
+use ottla_storage::{Disk, Log, LogConfig, LogDisk, OpenFiles, OpenLog};
 use parking_lot::Mutex;
 
 use super::{MetadataQuorum, QuorumError, State, files};
@@ -65,8 +65,11 @@ impl MetadataQuorum {
             clean: false,
             now,
         };
-        let (mut log, _report) =
-            Log::open(Arc::clone(&disk), dir.clone(), log_config(config), options)?;
+        let files = LogDisk { disk: Arc::clone(&disk), open_files: OpenFiles::new(usize::MAX) };
+        let (mut log, report) = Log::open(files, dir.clone(), log_config(config), options)?;
+        if report.must_sync {
+            log.sync(now)?;
+        }
         if log.log_end_offset() < start {
             log.truncate_fully_and_start_at(start, ottla_protocol::ids::Timestamp::NONE)?;
         }

@@ -21,8 +21,8 @@ use ottla_raft::{
     ControlPlace, ControlRecord, Endpoint, ReplicaKey, Voter, VoterSet, encode_control,
     snapshot_header,
 };
-use ottla_storage::Disk;
 use ottla_storage::dirs::{FormatParams, LogDirs, MetadataDir, OpenDirs, format_dirs};
+use ottla_storage::{Disk, OpenFiles};
 use ottla_testkit::{MemDisk, Rng};
 use parking_lot::Mutex;
 
@@ -91,6 +91,7 @@ impl TestBroker {
         let start = StartBroker {
             env: Arc::clone(&env) as Arc<dyn Env>,
             disk,
+            open_files: OpenFiles::new(usize::MAX),
             advertised: config.advertised_listeners().to_vec(),
             advertised_controller: config.advertised_controller_listeners().to_vec(),
             config: Arc::new(config),

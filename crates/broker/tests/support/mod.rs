@@ -28,6 +28,7 @@ use ottla_protocol::codec::Request;
 use ottla_protocol::frame::{decode_response, encode_request};
 use ottla_protocol::ids::{BrokerId, LeaderEpoch, Monotonic, Now, Offset, Timestamp};
 use ottla_raft::{ControlPlace, ControlRecord, VoterSet, encode_control, snapshot_header};
+use ottla_storage::OpenFiles;
 use ottla_storage::dirs::{FormatParams, LogDirs, MetadataDir, OpenDirs, format_dirs};
 use ottla_testkit::{MemDisk, Rng};
 use parking_lot::Mutex;
@@ -160,8 +161,15 @@ impl Node {
         let env = world.clone();
         let advertised = config.advertised_listeners().to_vec();
         let advertised_controller = config.advertised_controller_listeners().to_vec();
-        let config = Arc::new(config);
-        let start = StartBroker { env, disk, config, dirs, advertised, advertised_controller };
+        let start = StartBroker {
+            env,
+            disk,
+            open_files: OpenFiles::new(usize::MAX),
+            config: Arc::new(config),
+            dirs,
+            advertised,
+            advertised_controller,
+        };
         let (broker, tasks) = Broker::open(start)?;
         for task in tasks {
             broker.open_log(&task);

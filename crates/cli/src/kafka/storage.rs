@@ -78,7 +78,7 @@ fn info(options: &Options) -> u8 {
     };
     let (mut found, mut problems, mut meta) = (Vec::new(), Vec::new(), None);
     for dir in loaded.config.log_dirs() {
-        match MetaProperties::read(&RealDisk, Path::new(dir)) {
+        match MetaProperties::read(&RealDisk::default(), Path::new(dir)) {
             _ if !Path::new(dir).exists() => problems.push(format!("{dir} does not exist")),
             Ok(Some(read)) => {
                 found.push(dir.clone());
@@ -130,7 +130,7 @@ fn format(options: &Options) -> Outcome {
         levels: levels.clone(),
         controller: None,
     };
-    let done = ottla_server::format(&RealDisk, &loaded.config, &what);
+    let done = ottla_server::format(&RealDisk::default(), &loaded.config, &what);
     let (_, done) = done.map_err(|error| failed(&error))?;
     if done.new.is_empty() {
         println!("All of the log directories are already formatted.");

@@ -231,6 +231,8 @@ handles! {
     PRINCIPAL_BUILDER_CLASS: String = "principal.builder.class";
     REMOTE_LOG_STORAGE_SYSTEM_ENABLE: bool = "remote.log.storage.system.enable";
     OTTLA_ADMIN_LISTENER: String = "ottla.admin.listener";
+    OTTLA_LOG_BACKGROUND_FLUSH_MS: i64 = "ottla.log.background.flush.ms";
+    OTTLA_LOG_OPEN_FILES_MAX: i32 = "ottla.log.open.files.max";
     OTTLA_LOG_FORMAT: String = "ottla.log.format";
     OTTLA_LOG_LEVEL: String = "ottla.log.level";
 }

@@ -67,6 +67,23 @@ pub(super) const KEYS: &[KeyDef] = &[
          for none. It has no authentication, so keep it off public interfaces.",
     )
     .read(),
+    KeyDef::long(
+        "ottla.log.background.flush.ms",
+        Is("10000"),
+        "Age at which written records are synced to the disk though nobody asked for it, so that a \
+         start after a crash reads only what is younger; -1 leaves it to the operating system.",
+    )
+    .valid(AtLeast(-1))
+    .cluster_wide()
+    .read(),
+    KeyDef::int(
+        "ottla.log.open.files.max",
+        Is("-1"),
+        "Files that logs hold open at most; those not used for longest are closed, and opened again \
+         when they are needed. -1 is three eighths of what the process may have open (`ulimit -Hn`).",
+    )
+    .valid(AtLeast(-1))
+    .read(),
     KeyDef::string(
         "ottla.log.format",
         Is("human"),

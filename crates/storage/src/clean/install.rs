@@ -114,7 +114,8 @@ fn deleted(path: &Path) -> PathBuf {
 /// A disk that is full in the middle of the renames is as bad as a broken one.
 fn never_full(error: StorageError) -> StorageError {
     match error {
-        StorageError::Full { action, path, source } => {
+        StorageError::Full { action, path, source }
+        | StorageError::TooManyFiles { action, path, source } => {
             StorageError::Offline { action, path, source }
         }
         other => other,

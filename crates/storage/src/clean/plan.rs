@@ -90,7 +90,7 @@ impl Log {
         let first_dirty = self.first_dirty(progress);
         let bound = self
             .last_stable_offset(high_watermark)
-            .min(self.recovery_point())
+            .min(self.flushed_offset())
             .min(self.active_segment_base())
             .min(self.first_young(rules, first_dirty, now)?);
         let end = self.segment_at(bound);

@@ -51,7 +51,12 @@ pub(crate) fn open(
     config: &LogConfig,
     options: OpenLog,
 ) -> Result<(Log, RecoveryReport), StorageError> {
-    Log::open(Arc::new(disk.clone()), PathBuf::from(DIR), config.clone(), options)
+    let (mut log, report) =
+        Log::open(Arc::new(disk.clone()), PathBuf::from(DIR), config.clone(), options)?;
+    if report.must_sync {
+        log.sync(at(0))?;
+    }
+    Ok((log, report))
 }
 
 /// A client's batch of `values` with timestamps `T0 + millis`, `T0 + millis + 1`, ...

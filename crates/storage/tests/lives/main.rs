@@ -129,6 +129,25 @@ fn the_sync_of_each_file_is_needed() {
 }
 
 #[test]
+fn each_part_of_a_sync_of_many_logs_is_needed() {
+    assert_needed(&[
+        ("records", &|disk| disk.ignore_tree_syncs("*.log")),
+        // Not the offset index: a lost entry costs a read time, and nothing else.
+        ("time index", &|disk| disk.ignore_tree_syncs("*.timeindex")),
+        ("names in the log's directory", &|disk| disk.ignore_tree_syncs("/data/t-0")),
+        ("the log's directory", &|disk| disk.ignore_tree_syncs("/data")),
+        ("leader epochs before they are named", &|disk| {
+            disk.ignore_tree_syncs("*leader-epoch-checkpoint.tmp");
+        }),
+        ("small files that were named", &|disk| {
+            use OpKind::{Rename, SetLen, SyncTree};
+            disk.ignore_syncs_after((Rename, "*leader-epoch-checkpoint*"), (SyncTree, "*"));
+            disk.ignore_syncs_after((SetLen, "*.snapshot"), (SyncTree, "*"));
+        }),
+    ]);
+}
+
+#[test]
 fn the_sync_at_each_place_is_needed() {
     use OpKind::{RemoveFile, Rename, SetLen, Sync, SyncDir};
     let names = (SyncDir, "/data/t-0");

@@ -10,8 +10,8 @@ use ottla_protocol::records::{BatchBuilder, BatchOptions, BatchView, EndTxnMarke
 use ottla_storage::checkpoint::{self, LOG_START, RECOVERY_POINT};
 use ottla_storage::dirs::CleanShutdown;
 use ottla_storage::{
-    AppendError, DeleteWork, FlushWork, Log, LogConfig, OpenLog, ProduceRules, StorageError,
-    TxnEnd, TxnMarker, validate,
+    AppendError, DeleteWork, FlushWork, Flushed, Log, LogConfig, OpenLog, ProduceRules,
+    SharedFlush, StorageError, TxnEnd, TxnMarker, validate,
 };
 use ottla_testkit::{MemDisk, Rng};
 
@@ -32,8 +32,32 @@ pub(crate) struct World {
     clock: i64,
     epoch: i32,
     producers: Vec<Client>,
-    flush: Option<FlushWork>,
+    flush: Option<Flush>,
     deletions: Vec<DeleteWork>,
+    /// The disk can sync a tree.
+    shares: bool,
+}
+
+/// A flush that was begun.
+enum Flush {
+    Alone(FlushWork),
+    Shared(SharedFlush),
+}
+
+impl Flush {
+    fn run(self, disk: &MemDisk) -> Result<Flushed, Stop> {
+        match self {
+            Self::Alone(work) => {
+                work.run()?;
+                Ok(work.covers)
+            }
+            Self::Shared(flush) => {
+                let covers = flush.covers;
+                SharedFlush::run(disk, Path::new(ROOT), &[flush])?;
+                Ok(covers)
+            }
+        }
+    }
 }
 
 /// What a producer would send next.
@@ -65,6 +89,7 @@ pub(crate) fn config(rng: &mut Rng) -> LogConfig {
         retention_ms: -1,
         flush_messages: *rng.pick(&[1, i64::MAX]),
         file_delete_delay_ms: 0,
+        snapshot_bytes: *rng.pick(&[0, 400, 1 << 20]),
         ..LogConfig::default()
     }
 }
@@ -86,7 +111,22 @@ pub(crate) fn open(disk: &MemDisk, config: &LogConfig, now: Now) -> Result<Log, 
         now,
     };
     let dir = PathBuf::from(ROOT).join("t-0");
-    Ok(Log::open(Arc::new(disk.clone()), dir, config.clone(), options)?.0)
+    let (mut log, report) = Log::open(Arc::new(disk.clone()), dir, config.clone(), options)?;
+    if report.must_sync {
+        sync_recovered(disk, &mut log, now)?;
+    }
+    Ok(log)
+}
+
+/// As a start does it: all logs together where the disk can, else one by one.
+fn sync_recovered(disk: &MemDisk, log: &mut Log, now: Now) -> Result<(), Stop> {
+    let flush = log.shared_flush()?;
+    let covers = flush.covers;
+    match SharedFlush::run(disk, Path::new(ROOT), &[flush])? {
+        true => log.flushed(covers, now),
+        false => log.sync(now)?,
+    }
+    Ok(())
 }
 
 impl World {
@@ -95,6 +135,10 @@ impl World {
         prepare(&disk);
         let mut rng = Rng::new(seed);
         let config = config(&mut rng);
+        let shares = rng.chance(1, 2);
+        if !shares {
+            disk.refuse_tree_syncs();
+        }
         let producers = (0..3).map(|id| Client { id, epoch: 0, sequence: 0, in_txn: false });
         Self {
             disk,
@@ -107,6 +151,7 @@ impl World {
             producers: producers.collect(),
             flush: None,
             deletions: Vec::new(),
+            shares,
         }
     }
 
@@ -281,16 +326,20 @@ impl World {
     }
 
     fn begin_flush(&mut self) -> Result<(), Stop> {
-        self.flush = Some(self.log()?.flush_work()?);
+        self.flush = Some(match self.rng.below(4) {
+            0 => Flush::Alone(self.log()?.background_flush_work()?),
+            1 if self.shares => Flush::Shared(self.log()?.shared_flush()?),
+            _ => Flush::Alone(self.log()?.flush_work()?),
+        });
         if self.rng.chance(2, 3) { self.end_flush() } else { Ok(()) }
     }
 
     fn end_flush(&mut self) -> Result<(), Stop> {
         let Some(work) = self.flush.take() else { return Ok(()) };
-        work.run()?;
+        let covers = work.run(&self.disk)?;
         let now = self.now();
         let log = self.log()?;
-        log.flushed(work.covers, now);
+        log.flushed(covers, now);
         let durable = log.flushed_offset().0;
         self.model.durable = self.model.durable.max(durable.min(self.model.end));
         Ok(())
@@ -298,11 +347,12 @@ impl World {
 
     fn checkpoint(&mut self) -> Result<(), Stop> {
         let log = self.log()?;
-        let (recovery, start) = (log.recovery_point(), log.log_start_offset());
+        let (recovery, start) = (log.flushed_offset(), log.log_start_offset());
         for (name, offset) in [(RECOVERY_POINT, recovery), (LOG_START, start)] {
             let entry = [(TOPIC, PartitionIndex(0), offset)];
             checkpoint::write(&self.disk, Path::new(ROOT), name, entry)?;
         }
+        self.log()?.checkpointed(recovery);
         Ok(())
     }
 

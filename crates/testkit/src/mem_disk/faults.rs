@@ -23,6 +23,8 @@ pub enum OpKind {
     RemoveDir,
     /// `sync_dir`.
     SyncDir,
+    /// `sync_tree`.
+    SyncTree,
     /// `lock`.
     Lock,
     /// `read_at`.
@@ -159,6 +161,7 @@ pub(super) struct Faults {
     rules: Vec<Fault>,
     pub(super) ignored_file_syncs: Vec<String>,
     pub(super) ignored_dir_syncs: Vec<String>,
+    pub(super) ignored_tree_syncs: Vec<String>,
     pub(super) ignored_after: Vec<(OpKind, String, OpKind, String)>,
     /// The last mutation, and the one before it.
     last: Option<(OpKind, String)>,
@@ -166,6 +169,7 @@ pub(super) struct Faults {
     pub(super) capacity: Option<u64>,
     pub(super) die_at: Option<u64>,
     pub(super) dead: bool,
+    pub(super) no_tree_syncs: bool,
     pub(super) mutations: u64,
     pub(super) counts: BTreeMap<OpKind, u64>,
     pub(super) log: Option<Vec<OpRecord>>,
@@ -180,6 +184,7 @@ impl Faults {
         self.rules.clear();
         self.ignored_file_syncs.clear();
         self.ignored_dir_syncs.clear();
+        self.ignored_tree_syncs.clear();
         self.ignored_after.clear();
         self.die_at = None;
     }
@@ -204,8 +209,11 @@ impl Faults {
 
     /// Whether the sync that was just begun has no effect.
     pub(super) fn ignores(&self, sync: OpKind, path: &str) -> bool {
-        let globs =
-            if sync == OpKind::Sync { &self.ignored_file_syncs } else { &self.ignored_dir_syncs };
+        let globs = match sync {
+            OpKind::Sync => &self.ignored_file_syncs,
+            OpKind::SyncTree => &self.ignored_tree_syncs,
+            _ => &self.ignored_dir_syncs,
+        };
         let previous = |kind: OpKind, glob: &str| {
             self.previous.as_ref().is_some_and(|(last, path)| *last == kind && matches(glob, path))
         };

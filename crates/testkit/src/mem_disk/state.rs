@@ -124,6 +124,21 @@ impl State {
         format!("/{}", parts.join("/"))
     }
 
+    /// The directory and everything that is linked below it.
+    pub(super) fn below(&self, root: Ino) -> Vec<Ino> {
+        let is_below = |&&ino: &&Ino| {
+            let mut at = ino;
+            while at != root && at != ROOT {
+                match self.inodes.get(&at).filter(|inode| inode.linked) {
+                    Some(inode) => at = inode.parent,
+                    None => return false,
+                }
+            }
+            at == root
+        };
+        self.inodes.keys().filter(is_below).copied().collect()
+    }
+
     pub(super) fn find(&mut self, path: &Path) -> io::Result<Ino> {
         let mut at = ROOT;
         for part in parts(path)? {

@@ -74,7 +74,7 @@ fn directory(dir: &Path, findings: &mut Vec<Finding>) {
             });
         }
     }
-    match RealDisk.space(dir) {
+    match RealDisk::default().space(dir) {
         Err(error) => findings.push(Finding::failed("space", format!("{name}: {error}"), NO_DIR)),
         Ok(space) => {
             let found = format!(

@@ -1,0 +1,224 @@
+//! What is on the disk when, with nobody asking: the flush in the background, checkpoints, and what
+//! a deleted topic leaves.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+#![allow(dead_code, reason = "a part of the support is of other tests")]
+
+mod support;
+
+use bytes::Bytes;
+use ottla_protocol::Records;
+use ottla_protocol::codec::Request;
+use ottla_protocol::frame::{decode_response, encode_request};
+use ottla_protocol::ids::{Offset, Timestamp};
+use ottla_protocol::messages::create_topics_request::CreatableTopic;
+use ottla_protocol::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsTopic,
+};
+use ottla_protocol::messages::delete_topics_request::DeleteTopicState;
+use ottla_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use ottla_protocol::messages::{
+    CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, ProduceRequest,
+};
+use ottla_protocol::records::{BatchBuilder, BatchOptions};
+use ottla_testkit::{MemDisk, OpKind};
+
+use support::{Client, Node, formatted};
+
+fn call<R: Request>(node: &Node, client: &mut Client, version: i16, request: &R) -> R::Response {
+    let frame = encode_request(version, 5, None, request).unwrap().bytes;
+    client.send(node, frame.slice(4..));
+    let answer = client.response().expect("an answer at once");
+    decode_response::<R>(answer.slice(4..), version).unwrap().1
+}
+
+fn create(node: &Node, client: &mut Client, topic: &str, partitions: i32) {
+    let topic = CreatableTopic {
+        name: topic.into(),
+        num_partitions: partitions,
+        replication_factor: 1,
+        ..CreatableTopic::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..CreateTopicsRequest::default() };
+    assert_eq!(call(node, client, 7, &request).topics[0].error_code, 0);
+}
+
+fn delete(node: &Node, client: &mut Client, topic: &str) {
+    let topic = DeleteTopicState { name: Some(topic.into()), ..DeleteTopicState::default() };
+    let request = DeleteTopicsRequest {
+        topics: vec![topic],
+        timeout_ms: 1000,
+        ..DeleteTopicsRequest::default()
+    };
+    assert_eq!(call(node, client, 6, &request).responses[0].error_code, 0);
+}
+
+/// Appends one record to a partition; returns its offset.
+fn produce(node: &Node, client: &mut Client, topic: &str, partition: i32) -> i64 {
+    let mut batch = BatchBuilder::new(BatchOptions::default());
+    batch.append(Timestamp(1_700_000_000_000), Some(b"k"), Some(b"v")).unwrap();
+    let data = PartitionProduceData {
+        index: partition,
+        records: Some(Records::from(Bytes::from(batch.build().unwrap()))),
+        ..PartitionProduceData::default()
+    };
+    let topic = TopicProduceData {
+        name: topic.into(),
+        partition_data: vec![data],
+        ..TopicProduceData::default()
+    };
+    let request = ProduceRequest {
+        acks: 1,
+        timeout_ms: 1000,
+        topic_data: vec![topic],
+        ..ProduceRequest::default()
+    };
+    let answer = &call(node, client, 9, &request).responses[0].partition_responses[0];
+    assert_eq!(answer.error_code, 0);
+    answer.base_offset
+}
+
+/// Where the log of a partition begins and ends.
+fn ends(node: &Node, topic: &str, partition: i32) -> (i64, i64) {
+    let image = node.broker.image();
+    let id = image.topic(topic).unwrap().id;
+    let offsets = node.broker.partitions.get(id, partition).unwrap().offsets(None).unwrap();
+    (offsets.log_start.0, offsets.log_end.0)
+}
+
+/// The node that comes up after a power cut.
+fn after_a_power_cut(disk: &MemDisk) -> Node {
+    Node::start(&disk.crash_drop_all()).unwrap()
+}
+
+#[test]
+fn what_was_written_some_time_ago_survives_a_power_cut_though_nobody_asked_for_a_flush() {
+    for shared in [true, false] {
+        let disk = formatted();
+        if !shared {
+            disk.refuse_tree_syncs();
+        }
+        let node = Node::start(&disk).unwrap();
+        let mut client = node.connect();
+        create(&node, &mut client, "t", 30);
+        for partition in 0..30 {
+            produce(&node, &mut client, "t", partition);
+        }
+        node.pass(1000);
+        assert_eq!(ends(&after_a_power_cut(&disk), "t", 7), (0, 0), "too early for a flush");
+        let before = disk.count(OpKind::Sync);
+        for _ in 0..10 {
+            node.pass(1000);
+        }
+        let cut = after_a_power_cut(&disk);
+        for partition in 0..30 {
+            assert_eq!(ends(&cut, "t", partition), (0, 1), "partition {partition}, {shared}");
+        }
+        let syncs = disk.count(OpKind::Sync) - before;
+        assert_eq!(syncs < 10, shared, "{syncs} syncs for 30 logs");
+    }
+}
+
+#[test]
+fn a_start_after_a_crash_reads_again_only_what_is_young() {
+    let disk = formatted();
+    let node = Node::start(&disk).unwrap();
+    let mut client = node.connect();
+    create(&node, &mut client, "t", 1);
+    for _ in 0..4000 {
+        produce(&node, &mut client, "t", 0);
+    }
+    let read_by_a_start = || {
+        let killed = disk.crash_keep_all();
+        killed.record_ops();
+        let node = Node::start(&killed).unwrap();
+        assert_eq!(ends(&node, "t", 0), (0, 4000));
+        let log = |path: &str| path.starts_with("/data/t-0/") && path.ends_with(".log");
+        let size = |detail: &str| detail.split_once('+').unwrap().1.parse::<u64>().unwrap();
+        let ops = killed.take_ops();
+        let reads = ops.iter().filter(|op| op.kind == OpKind::Read && log(&op.path));
+        reads.map(|op| size(&op.detail)).sum::<u64>()
+    };
+    let everything = read_by_a_start();
+    for _ in 0..24 {
+        node.pass(1000);
+    }
+    let little = read_by_a_start();
+    assert!(little * 10 < everything, "{little} bytes of {everything}");
+}
+
+#[test]
+fn an_idle_node_leaves_the_disk_alone() {
+    let disk = formatted();
+    let node = Node::start(&disk).unwrap();
+    let mut client = node.connect();
+    create(&node, &mut client, "t", 5);
+    produce(&node, &mut client, "t", 0);
+    for _ in 0..120 {
+        node.pass(1000);
+    }
+    let before = (disk.mutations(), disk.counts());
+    for _ in 0..600 {
+        node.pass(1000);
+    }
+    assert_eq!((disk.mutations(), disk.counts()), before);
+}
+
+#[test]
+fn a_topic_that_is_made_anew_begins_at_0_whatever_the_old_one_deleted() {
+    let disk = formatted();
+    let node = Node::start(&disk).unwrap();
+    let mut client = node.connect();
+    create(&node, &mut client, "t", 1);
+    for _ in 0..9 {
+        produce(&node, &mut client, "t", 0);
+    }
+    let partition = DeleteRecordsPartition { offset: 5, ..DeleteRecordsPartition::default() };
+    let topic = DeleteRecordsTopic {
+        name: "t".into(),
+        partitions: vec![partition],
+        ..DeleteRecordsTopic::default()
+    };
+    let request = DeleteRecordsRequest {
+        topics: vec![topic],
+        timeout_ms: 1000,
+        ..DeleteRecordsRequest::default()
+    };
+    assert_eq!(call(&node, &mut client, 2, &request).topics[0].partitions[0].error_code, 0);
+    node.broker.shut_down();
+
+    let node = Node::start(&disk.crash_keep_all()).unwrap();
+    let mut client = node.connect();
+    assert_eq!(ends(&node, "t", 0), (5, 9));
+    delete(&node, &mut client, "t");
+    create(&node, &mut client, "t", 1);
+    assert_eq!(ends(&node, "t", 0), (0, 0));
+    assert_eq!(produce(&node, &mut client, "t", 0), 0);
+}
+
+#[test]
+fn a_flush_under_way_writes_nothing_into_the_directory_of_a_topic_made_anew() {
+    let disk = formatted();
+    let node = Node::start(&disk).unwrap();
+    let mut client = node.connect();
+    create(&node, &mut client, "t", 1);
+    produce(&node, &mut client, "t", 0);
+    let id = node.broker.image().topic("t").unwrap().id;
+    let old = node.broker.partitions.get(id, 0).unwrap();
+    let work = old.flush_work().unwrap();
+    delete(&node, &mut client, "t");
+    create(&node, &mut client, "t", 1);
+    work.run().unwrap();
+    let epochs = "/data/t-0/leader-epoch-checkpoint";
+    assert_eq!(disk.get(epochs), None, "the new log has no record, so no epoch");
+    assert!(
+        old.update_log(|log, _| Ok(log.log_end_offset())).is_err(),
+        "nor does retention touch it"
+    );
+    assert_eq!(Offset(produce(&node, &mut client, "t", 0)), Offset(0));
+}
