@@ -33,8 +33,9 @@ fuzz:           ## libFuzzer, FUZZ_SECONDS (3600) per target; FUZZ_TARGETS=... f
 bench:          ## beside Kafka where ../shared/peers exists, and micro-benchmarks
 	scripts/bench $(ARGS)
 
-kill-loop:      ## SIGKILL under load, 100 times, every record accounted for
+kill-loop:      ## SIGKILL under load, again and again, every record and transaction accounted for
 	integration-tests/kill-loop --rounds 100
+	integration-tests/kill-loop-transactions --rounds 50
 
 docs:           ## regenerate docs/reference from the tables in the code
 	OTTLA_BLESS=1 $(CARGO) test --workspace --quiet reference
