@@ -219,6 +219,12 @@ impl Broker {
     /// Reports the markers that are committed by now, or that never will be here.
     pub(crate) fn finish_markers(&self) {
         self.markers.submitted.store(false, Ordering::Release);
+        // A wake for a marker that is being looked at here finds it nowhere: look again.
+        while self.look_at_markers() {}
+    }
+
+    /// Looks at every uncommitted marker once. Whether one of those that are left was woken meanwhile.
+    fn look_at_markers(&self) -> bool {
         let waiting = std::mem::take(&mut *self.markers.waiting.lock());
         let mut left = Vec::new();
         for mut marker in waiting {
@@ -241,7 +247,9 @@ impl Broker {
             let results = vec![(of, outcome)];
             self.report(shard, MarkerResults { id, transactional_id, results });
         }
-        self.markers.waiting.lock().extend(left);
+        let mut waiting = self.markers.waiting.lock();
+        waiting.extend(left);
+        waiting.iter().any(|marker| marker.waiter.has_fired())
     }
 
     fn report(&self, shard: i32, results: MarkerResults) {
