@@ -145,7 +145,7 @@ fn exercise(log: &mut Log, mode: u8) -> Result<(), Box<dyn Error>> {
     let valid = validate(&batch, &ProduceRules::default(), NOW)?;
     let end = log.log_end_offset();
     let epoch = log.latest_epoch().unwrap_or(LeaderEpoch(0));
-    let appended = log.append_as_leader(&valid, epoch, NOW)?;
+    let appended = log.append_as_leader(&valid, None, epoch, NOW)?;
     ensure(appended.base_offset == end, "the append is not at the end")?;
     ensure(log.log_end_offset() == end.plus(1), "the end does not follow the append")?;
     let bytes = log.read(end, 1, end.plus(1), true)?.read()?;
