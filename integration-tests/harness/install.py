@@ -31,6 +31,7 @@ PROGRAMS = {
 NEEDS = {
     "kcat": ["venv", "kcat"],
     "tools": ["tools"],
+    "command": ["tools"],
     "java": ["java"],
     "confluent": ["venv"],
     "aiokafka": ["venv"],
@@ -38,6 +39,7 @@ NEEDS = {
     "go": ["go"],
     "node": ["node"],
     "quickstart": ["venv", "java", "go", "node"],
+    "examples": ["venv"],
     "cross": ["venv", "kcat", "java", "go", "node"],
     "restart": ["venv", "kcat", "java", "go", "node"],
     "quotas": ["venv", "tools"],

@@ -22,7 +22,7 @@ pub(super) fn main(arguments: &[String]) -> u8 {
     let wrong = |text: &str| usage(&SPEC, &format!("kafka-cluster: error: {text}"));
     let Some(command) = options.words.first() else { return wrong("too few arguments") };
     if options.has("bootstrap-controller") {
-        return wrong("the listener of controllers is not there yet: use --bootstrap-server");
+        return wrong("this command speaks with brokers: use --bootstrap-server");
     }
     if !options.has("bootstrap-server") {
         return wrong(

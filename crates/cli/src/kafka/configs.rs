@@ -110,7 +110,7 @@ fn wrapped(failure: Failure) -> Failure {
 
 fn checked(options: &Options, action: &str) -> Result<Vec<Entity>, String> {
     if options.has("bootstrap-controller") {
-        return Err("the listener of controllers is not there yet: use --bootstrap-server".into());
+        return Err("this command speaks with brokers: use --bootstrap-server".into());
     }
     if !options.has("bootstrap-server") {
         return Err("Either --bootstrap-server or --bootstrap-controller must be specified.".into());

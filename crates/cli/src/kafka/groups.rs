@@ -219,10 +219,11 @@ async fn delete_offsets(options: &Options, cluster: &mut Cluster, out: &mut Out)
         false => format!("Request succeeded for deleting offsets from group {group}."),
         true => "Encountered some partition level error, see the follow-up details.".to_owned(),
     })?;
+    out.line("")?;
     let mut line = |topic: &str, partition: &str, status: &str| {
         out.line(&format!("{topic:<15} {partition:<10} {status:<15}"))
     };
-    line("\nTOPIC", "PARTITION", "STATUS")?;
+    line("TOPIC", "PARTITION", "STATUS")?;
     for (partition, code) in done {
         let status = match crate::failure::check("", code, None) {
             Ok(()) => "Successful".to_owned(),
@@ -245,11 +246,12 @@ async fn reset(options: &Options, cluster: &mut Cluster, out: &mut Out) -> Outco
     for name in groups {
         let group = cluster.describe_group_or_none(&name).await?;
         if let Some(group) = group.filter(|group| !["Empty", "Dead"].contains(&&*group.state)) {
-            return out.line(&format!(
+            out.line(&format!(
                 "\nError: Assignments can only be reset if the group '{name}' is inactive, but the \
                  current state is {}.",
                 group.state
-            ));
+            ))?;
+            continue;
         }
         let moves = plan(cluster, &name, (&scopes, &to)).await?;
         told(&moves, out)?;
@@ -260,12 +262,22 @@ async fn reset(options: &Options, cluster: &mut Cluster, out: &mut Out) -> Outco
     }
     if options.has("export") {
         for (group, one) in &all {
-            let row = format!("{},{},{}", one.partition.topic, one.partition.partition, one.to);
-            out.line(&if several { format!("{group},{row}") } else { row })?;
+            let topic = csv(&one.partition.topic);
+            let row = format!("{topic},{},{}", one.partition.partition, one.to);
+            out.line(&if several { format!("{},{row}", csv(group)) } else { row })?;
         }
         return out.line("");
     }
     table(&all, out)
+}
+
+/// A text as the library of Kafka's tool writes it: in quotes if it is long or may need them.
+fn csv(text: &str) -> String {
+    const LONG: usize = 24;
+    if text.len() > LONG || text.contains(|c: char| c <= ',') {
+        return format!("\"{}\"", text.replace('"', "\"\""));
+    }
+    text.to_owned()
 }
 
 /// What Kafka's tool says of offsets that are not there.
@@ -291,9 +303,6 @@ fn told(moves: &[Move], out: &mut Out) -> Outcome {
 }
 
 fn table(all: &[(String, Move)], out: &mut Out) -> Outcome {
-    if all.is_empty() {
-        return Ok(());
-    }
     let groups = all.iter().map(|(group, _)| group.len()).max().unwrap_or(0).max(15);
     let topics = all.iter().map(|(_, one)| one.partition.topic.len()).max().unwrap_or(0).max(15);
     out.line(&format!(

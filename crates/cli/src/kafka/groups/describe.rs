@@ -13,6 +13,8 @@ use crate::tool::group::{LagRow, lag_rows};
 const MISSING: &str = "-";
 /// The least width of a column.
 const WIDTH: usize = 15;
+/// The least width of a column of partitions.
+const ASSIGNMENT_WIDTH: usize = 20;
 
 pub(super) async fn run(options: &Options, cluster: &mut Cluster, out: &mut Out) -> Outcome {
     for name in groups(options, cluster).await? {
@@ -64,6 +66,7 @@ fn offsets(group: &Group, (rows, verbose): (&[LagRow], bool), out: &mut Out) -> 
         width(hosts.iter().map(String::as_str)),
     );
     let (g, t, c, h) = widths;
+    out.line("")?;
     let mut line = |cells: [&str; 10]| {
         let [name, topic, part, epoch, current, end, lag, consumer, host, client] = cells;
         let mut line = format!("{name:<g$} {topic:<t$} {part:<10} ");
@@ -76,7 +79,7 @@ fn offsets(group: &Group, (rows, verbose): (&[LagRow], bool), out: &mut Out) -> 
         out.line(&line)
     };
     line([
-        "\nGROUP",
+        "GROUP",
         "TOPIC",
         "PARTITION",
         "LEADER-EPOCH",
@@ -108,9 +111,19 @@ fn offsets(group: &Group, (rows, verbose): (&[LagRow], bool), out: &mut Out) -> 
 fn members(group: &Group, verbose: bool, out: &mut Out) -> Outcome {
     let with_instance = group.members.iter().any(|member| member.instance.is_some());
     let column = |text: fn(&GroupMember) -> &str| width(group.members.iter().map(text));
-    let (g, c) = (width(std::iter::once(group.id.as_str())), column(|m| &m.id));
+    // The group's name counts once a member shows it.
+    let names = group.members.iter().map(|_| group.id.as_str());
+    let (g, c) = (width(names), column(|m| &m.id));
     let (h, l) = (column(|m| &m.host), column(|m| &m.client_id));
+    let now: Vec<_> = group.members.iter().map(|member| assignment(&member.partitions)).collect();
+    let target = |member: &GroupMember| {
+        member.target.as_deref().map_or_else(|| MISSING.to_owned(), assignment)
+    };
+    let targets: Vec<_> = group.members.iter().map(target).collect();
+    let wide = |texts: &[String]| width(texts.iter().map(String::as_str)).max(ASSIGNMENT_WIDTH);
+    let (n, t) = (wide(&now), wide(&targets));
     let i = column(|m| m.instance.as_deref().unwrap_or_default()).max(17);
+    out.line("")?;
     let mut line = |cells: [&str; 10]| {
         let [name, id, instance, host, client, count, epoch, now, target_epoch, target] = cells;
         let mut line = format!("{name:<g$} {id:<c$} ");
@@ -119,12 +132,12 @@ fn members(group: &Group, verbose: bool, out: &mut Out) -> Outcome {
         }
         line.push_str(&format!("{host:<h$} {client:<l$} {count:<15} "));
         if verbose {
-            line.push_str(&format!("{epoch:<15} {now:<20} {target_epoch:<15} {target:<20}"));
+            line.push_str(&format!("{epoch:<15} {now:<n$} {target_epoch:<15} {target:<t$}"));
         }
         out.line(&line)
     };
     line([
-        "\nGROUP",
+        "GROUP",
         "CONSUMER-ID",
         "GROUP-INSTANCE-ID",
         "HOST",
@@ -135,9 +148,8 @@ fn members(group: &Group, verbose: bool, out: &mut Out) -> Outcome {
         "TARGET-EPOCH",
         "TARGET-ASSIGNMENT",
     ])?;
-    for member in &group.members {
+    for (member, (now, target)) in group.members.iter().zip(now.iter().zip(&targets)) {
         let epoch = member.epoch.map_or_else(|| MISSING.to_owned(), |epoch| epoch.to_string());
-        let target = member.target.as_deref().map_or_else(|| MISSING.to_owned(), assignment);
         line([
             &group.id,
             &member.id,
@@ -146,15 +158,15 @@ fn members(group: &Group, verbose: bool, out: &mut Out) -> Outcome {
             &member.client_id,
             &member.partitions.len().to_string(),
             &epoch,
-            &assignment(&member.partitions),
+            now,
             &epoch,
-            &target,
+            target,
         ])?;
     }
     Ok(())
 }
 
-/// Partitions as `topic(0,1)`.
+/// Partitions as `topic:0,1;other:2`.
 fn assignment(partitions: &[crate::client::TopicPartition]) -> String {
     if partitions.is_empty() {
         return MISSING.to_owned();
@@ -164,14 +176,15 @@ fn assignment(partitions: &[crate::client::TopicPartition]) -> String {
     let topics = by_topic(partitions.into_iter().map(|partition| (partition, ())));
     let one = |(topic, parts): (&str, Vec<(i32, ())>)| {
         let indexes: Vec<_> = parts.iter().map(|(index, ())| index.to_string()).collect();
-        format!("{topic}({})", indexes.join(","))
+        format!("{topic}:{}", indexes.join(","))
     };
-    topics.into_iter().map(one).collect::<Vec<_>>().join(", ")
+    topics.into_iter().map(one).collect::<Vec<_>>().join(";")
 }
 
 fn state(group: &Group, (place, verbose): (&str, bool), out: &mut Out) -> Outcome {
     let coordinator = format!("{place}  ({})", group.coordinator);
     let (g, c) = (width(std::iter::once(group.id.as_str())), coordinator.len().max(25));
+    out.line("")?;
     let mut line = |cells: [&str; 7]| {
         let [name, coordinator, assignor, state, epoch, target, count] = cells;
         let mut line = format!("{name:<g$} {coordinator:<c$} {assignor:<20} {state:<20} ");
@@ -181,7 +194,7 @@ fn state(group: &Group, (place, verbose): (&str, bool), out: &mut Out) -> Outcom
         out.line(&(line + count))
     };
     line([
-        "\nGROUP",
+        "GROUP",
         "COORDINATOR (ID)",
         "ASSIGNMENT-STRATEGY",
         "STATE",

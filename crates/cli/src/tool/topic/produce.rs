@@ -111,16 +111,23 @@ pub(crate) async fn run(args: &Args, cluster: &mut Cluster, out: &mut Out) -> Ou
     };
     let how = Produce { compression: args.compression.into(), acks };
     let mut producer = Producer::new(cluster, how).await?;
-    for value in &args.values {
-        add(args, cluster, &mut producer, args.text(value.as_bytes())?).await?;
-    }
-    if args.values.is_empty() {
-        lines(args, cluster, &mut producer).await?;
-    }
-    producer.flush(cluster).await?;
+    let added = read(args, cluster, &mut producer).await;
+    // What stands before a wrong line is written all the same.
+    producer.flush(cluster).await.and(added)?;
     let sent = producer.sent;
     let value = json!({"topic": args.topic, "records": sent});
     out.report(&value, || format!("{sent} record(s) written to {}.", args.topic))
+}
+
+/// Adds what the command line or standard input holds.
+async fn read(args: &Args, cluster: &mut Cluster, producer: &mut Producer) -> Outcome {
+    if args.values.is_empty() {
+        return lines(args, cluster, producer).await;
+    }
+    for value in &args.values {
+        add(args, cluster, producer, args.text(value.as_bytes())?).await?;
+    }
+    Ok(())
 }
 
 /// Reads standard input. What is there is sent before more is waited for.
