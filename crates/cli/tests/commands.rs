@@ -136,6 +136,55 @@ fn consuming_begins_and_ends_where_it_is_told() {
 }
 
 #[test]
+fn tail_prints_the_latest_follows_and_ends_with_a_signal() {
+    let topic = fresh("tail");
+    ok(&format!("topic create {topic}"));
+    ok(&format!("topic produce {topic} 1 2 3"));
+    let mut tail = support::start(&format!("topic tail {topic} -n 2 -o json"));
+    let value = |line: String| serde_json::from_str::<Value>(&line).unwrap()["value"].clone();
+    assert_eq!([value(tail.line()), value(tail.line())], ["2", "3"]);
+    ok(&format!("topic produce {topic} 4"));
+    assert_eq!(value(tail.line()), "4");
+    assert_eq!(tail.interrupt(), 130);
+}
+
+#[test]
+fn a_member_that_is_interrupted_commits_and_leaves() {
+    let (topic, group) = (fresh("leave"), fresh("leavers"));
+    ok(&format!("topic create {topic}"));
+    ok(&format!("topic produce {topic} 1 2 3"));
+    let mut member = support::start(&format!("topic consume {topic} -g {group} --follow -o json"));
+    for _ in 0..3 {
+        member.line();
+    }
+    let state = || json(&format!("group describe {group}"))[0].clone();
+    assert_eq!(state()["state"], "Stable");
+    assert_eq!(state()["members"][0]["partitions"], json!([format!("{topic}:0")]));
+    let (code, error) = fails(&format!("group reset {group} -t {topic} --to earliest --execute"));
+    assert_eq!(
+        (code, error.contains("the group has members; stop them first")),
+        (1, true),
+        "{error}"
+    );
+    assert_eq!(member.interrupt(), 130);
+    assert_eq!(state()["state"], "Empty");
+    assert_eq!(json(&format!("group lag {group}"))[0]["lag"], 0);
+}
+
+#[test]
+fn lag_is_watched_until_a_signal() {
+    let (topic, group) = (fresh("watched"), fresh("watchers"));
+    ok(&format!("topic create {topic}"));
+    ok(&format!("topic consume {topic} -g {group}"));
+    let mut watch = support::start(&format!("group lag {group} --watch --interval 0.05"));
+    let head = |lag| format!("Group {group}: Empty, {lag} record(s) behind");
+    assert_eq!(watch.line(), head(0));
+    ok(&format!("topic produce {topic} 1 2 3"));
+    while watch.line() != head(3) {}
+    assert_eq!(watch.interrupt(), 130);
+}
+
+#[test]
 fn a_group_goes_on_where_it_stopped_and_is_reset_and_deleted() {
     let (topic, group) = (fresh("grouped"), fresh("group"));
     ok(&format!("topic create {topic} -p 2"));
@@ -194,6 +243,22 @@ fn settings_are_listed_set_and_unset() {
     assert_eq!(fails(&format!("config get topic {topic} no.such")).0, 4);
     assert!(json("config list broker 1").to_string().contains("listeners"));
     assert_eq!(fails("config list broker 7").0, 4);
+}
+
+#[test]
+fn quotas_are_set_listed_and_removed() {
+    let user = fresh("user");
+    ok(&format!("quota set -u {user} -c default producer_byte_rate=1024 request_percentage=50"));
+    let listed = || json(&format!("quota list -u {user}"));
+    let quotas = json!({"producer_byte_rate": 1024.0, "request_percentage": 50.0});
+    assert_eq!(
+        listed(),
+        json!([{"user": user, "client_id": "default", "ip": null, "quotas": quotas}])
+    );
+    ok(&format!("quota unset -u {user} -c default producer_byte_rate request_percentage"));
+    assert_eq!(listed(), json!([]));
+    assert_eq!(fails("quota set producer_byte_rate=1").0, 2);
+    assert_eq!(fails(&format!("quota set -u {user} no.such=1")).0, 1);
 }
 
 #[test]
@@ -274,11 +339,11 @@ fn the_internal_logs_are_decoded() {
         all.map(|dir| dir.join("00000000000000000000.log").display().to_string()).collect();
     let out = ok(&format!("log dump {} -r -o json", all.join(" ")));
     let records = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let committed = records.filter(|record| {
+    let mut committed = records.filter(|record| {
         record["key"]["type"] == "OffsetCommitKey"
             && record["key"]["data"]["group"] == group.as_str()
     });
-    let committed = committed.last().unwrap();
+    let committed = committed.next_back().unwrap();
     assert_eq!(committed["key"]["data"]["topic"], topic.as_str());
     assert_eq!(committed["value"]["data"]["offset"], 1);
 }

@@ -240,11 +240,11 @@ async fn reset(options: &Options, cluster: &mut Cluster, out: &mut Out) -> Outco
     if !options.has("execute") && !options.has("dry-run") {
         eprintln!("{NO_EXECUTE}");
     }
-    let groups = groups(options, cluster).await?;
-    let several = groups.len() > 1 || options.has("all-groups");
+    let names = groups(options, cluster).await?;
+    let several = names.len() > 1 || options.has("all-groups");
     let mut all = Vec::new();
-    for name in groups {
-        let group = cluster.describe_group_or_none(&name).await?;
+    for name in &names {
+        let group = cluster.describe_group_or_none(name).await?;
         if let Some(group) = group.filter(|group| !["Empty", "Dead"].contains(&&*group.state)) {
             out.line(&format!(
                 "\nError: Assignments can only be reset if the group '{name}' is inactive, but the \
@@ -253,10 +253,10 @@ async fn reset(options: &Options, cluster: &mut Cluster, out: &mut Out) -> Outco
             ))?;
             continue;
         }
-        let moves = plan(cluster, &name, (&scopes, &to)).await?;
+        let moves = plan(cluster, name, (&scopes, &to)).await?;
         told(&moves, out)?;
         if options.has("execute") {
-            apply(cluster, &name, &moves).await?;
+            apply(cluster, name, &moves).await?;
         }
         all.extend(moves.into_iter().map(|one| (name.clone(), one)));
     }
@@ -268,7 +268,7 @@ async fn reset(options: &Options, cluster: &mut Cluster, out: &mut Out) -> Outco
         }
         return out.line("");
     }
-    table(&all, out)
+    table(&all, &names, out)
 }
 
 /// A text as the library of Kafka's tool writes it: in quotes if it is long or may need them.
@@ -302,8 +302,8 @@ fn told(moves: &[Move], out: &mut Out) -> Outcome {
     Ok(())
 }
 
-fn table(all: &[(String, Move)], out: &mut Out) -> Outcome {
-    let groups = all.iter().map(|(group, _)| group.len()).max().unwrap_or(0).max(15);
+fn table(all: &[(String, Move)], names: &[String], out: &mut Out) -> Outcome {
+    let groups = names.iter().map(String::len).max().unwrap_or(0).max(15);
     let topics = all.iter().map(|(_, one)| one.partition.topic.len()).max().unwrap_or(0).max(15);
     out.line(&format!(
         "\n{:<groups$} {:<topics$} {:<10} {}",

@@ -1,38 +1,42 @@
 //! A node in this process, and the binary run against it.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
+use ottla_protocol::codec::Request;
+use ottla_protocol::frame::{decode_response, encode_request};
 use ottla_server::{Node, Options};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
 /// A node for every test of a file; it ends with the process.
-pub struct Shared {
+pub(crate) struct Shared {
     _node: Node,
     _runtime: Runtime,
     /// `127.0.0.1:PORT`.
-    pub address: String,
+    pub(crate) address: String,
     /// Its data directory.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
 }
 
 /// What a command did.
-pub struct Done {
+pub(crate) struct Done {
     /// Standard output.
-    pub out: String,
+    pub(crate) out: String,
     /// Standard error.
-    pub err: String,
+    pub(crate) err: String,
     /// The exit code.
-    pub code: i32,
+    pub(crate) code: i32,
 }
 
 /// The node, started by the first who asks.
-pub fn node() -> &'static Shared {
+pub(crate) fn node() -> &'static Shared {
     static NODE: OnceLock<Shared> = OnceLock::new();
     NODE.get_or_init(|| {
         let dir = scratch("node");
@@ -40,6 +44,8 @@ pub fn node() -> &'static Shared {
             ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:9093"),
             ("ottla.admin.listener", "127.0.0.1:0"),
             ("log.initial.task.delay.ms", "1"),
+            ("transaction.partition.verification.enable", "false"),
+            ("transaction.state.log.num.partitions", "3"),
             ("group.initial.rebalance.delay.ms", "0"),
         ];
         let options = Options {
@@ -56,7 +62,7 @@ pub fn node() -> &'static Shared {
 }
 
 /// A directory that nobody else uses.
-pub fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("ottla-cli-{}-{name}", std::process::id()));
     let _ = std::fs::remove_dir_all(&path);
     std::fs::create_dir_all(&path).unwrap();
@@ -64,20 +70,20 @@ pub fn scratch(name: &str) -> PathBuf {
 }
 
 /// A name that no other test uses.
-pub fn fresh(name: &str) -> String {
+pub(crate) fn fresh(name: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The binary with these arguments and standard input, against the node.
-pub fn run(arguments: &[&str], input: &[u8]) -> Done {
+pub(crate) fn run(arguments: &[&str], input: &[u8]) -> Done {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
     command.args(arguments).env("OTTLA_BROKERS", &node().address);
     run_command(command, input)
 }
 
 /// Runs a command with standard input.
-pub fn run_command(mut command: Command, input: &[u8]) -> Done {
+pub(crate) fn run_command(mut command: Command, input: &[u8]) -> Done {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
@@ -95,13 +101,50 @@ pub fn run_command(mut command: Command, input: &[u8]) -> Done {
     }
 }
 
+/// A command that runs until it is told to end.
+pub(crate) struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+/// Starts a command against the node.
+pub(crate) fn start(line: &str) -> Running {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    command.args(line.split_whitespace()).env("OTTLA_BROKERS", &node().address);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    Running { child, lines }
+}
+
+impl Running {
+    /// The next line it prints.
+    pub(crate) fn line(&mut self) -> String {
+        self.lines.next().unwrap().unwrap()
+    }
+
+    /// Ends it as Ctrl-C does; the exit code.
+    pub(crate) fn interrupt(mut self) -> i32 {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Only a test that failed leaves it running.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// What a command prints; it must succeed.
-pub fn ok(line: &str) -> String {
+pub(crate) fn ok(line: &str) -> String {
     ok_with(line, b"")
 }
 
 /// The same with standard input. Words are separated by spaces.
-pub fn ok_with(line: &str, input: &[u8]) -> String {
+pub(crate) fn ok_with(line: &str, input: &[u8]) -> String {
     let words: Vec<_> = line.split_whitespace().collect();
     let done = run(&words, input);
     assert_eq!(done.code, 0, "{line}\n{}{}", done.out, done.err);
@@ -109,14 +152,34 @@ pub fn ok_with(line: &str, input: &[u8]) -> String {
 }
 
 /// What a command prints as JSON.
-pub fn json(line: &str) -> Value {
+pub(crate) fn json(line: &str) -> Value {
     serde_json::from_str(&ok(&format!("{line} -o json"))).unwrap()
 }
 
 /// The exit code and standard error of a command that must fail.
-pub fn fails(line: &str) -> (i32, String) {
+pub(crate) fn fails(line: &str) -> (i32, String) {
     let words: Vec<_> = line.split_whitespace().collect();
     let done = run(&words, b"");
     assert_ne!(done.code, 0, "{line}\n{}", done.out);
     (done.code, done.err)
+}
+
+/// Asks the node without the binary.
+pub(crate) fn call<R: Request>(version: i16, request: &R) -> R::Response {
+    let mut stream = TcpStream::connect(&node().address).unwrap();
+    stream.write_all(&encode_request(version, 1, None, request).unwrap().bytes).unwrap();
+    let mut size = [0; 4];
+    stream.read_exact(&mut size).unwrap();
+    let mut answer = vec![0; i32::from_be_bytes(size) as usize];
+    stream.read_exact(&mut answer).unwrap();
+    decode_response::<R>(answer.into(), version).unwrap().1
+}
+
+/// Looks again and again until it is so.
+pub(crate) fn until(what: &str, so: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !so() {
+        assert!(started.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
