@@ -43,6 +43,7 @@ NEEDS = {
     "cross": ["venv", "kcat", "java", "go", "node"],
     "restart": ["venv", "kcat", "java", "go", "node"],
     "quotas": ["venv", "tools"],
+    "telemetry": ["venv", "tools"],
     "hostile": ["venv"],
     "interchange": ["venv", "kafka"],
 }

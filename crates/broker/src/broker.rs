@@ -31,6 +31,7 @@ use crate::quorum::{CommandResult, MetadataQuorum};
 use crate::quotas::Quotas;
 use crate::sessions::FetchSessions;
 use crate::startup::Leftovers;
+use crate::telemetry::Telemetry;
 use crate::timers::Timers;
 use crate::transactions::{TRANSACTIONS_TOPIC, Transactions, UncommittedMarkers};
 use crate::wait::Promise;
@@ -77,6 +78,8 @@ pub struct Broker {
     /// The transaction coordinator.
     pub transactions: Transactions,
     pub(crate) markers: UncommittedMarkers,
+    /// Metrics that clients push.
+    pub telemetry: Telemetry,
     /// Incremental fetch sessions.
     pub sessions: FetchSessions,
     pub(crate) producer_ids: ProducerIds,

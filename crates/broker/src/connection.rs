@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -41,6 +41,25 @@ pub struct ConnectionInfo {
     pub listener: Arc<Listener>,
     /// Who sends the requests, such as `User:ANONYMOUS`.
     pub principal: ByteString,
+    /// What the client calls itself, once it said so.
+    pub software: Software,
+}
+
+/// The name and version of a client's software (KIP-511): those it gave first.
+#[derive(Debug, Clone, Default)]
+pub struct Software(Arc<OnceLock<(String, String)>>);
+
+impl Software {
+    /// Remembers what ApiVersions says.
+    pub(crate) fn set(&self, name: &str, version: &str) {
+        self.0.get_or_init(|| (name.to_owned(), version.to_owned()));
+    }
+
+    /// Name and version, empty if they were not given.
+    #[must_use]
+    pub fn get(&self) -> (&str, &str) {
+        self.0.get().map_or(("", ""), |(name, version)| (name, version))
+    }
 }
 
 /// Who has not authenticated.

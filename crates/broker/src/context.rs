@@ -1,6 +1,7 @@
 //! What a handler sees of the request, the connection and the broker.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytestring::ByteString;
@@ -15,6 +16,7 @@ use crate::api::Row;
 use crate::connection::ConnectionInfo;
 use crate::listener::Endpoint;
 use crate::partition::Partition;
+use crate::telemetry::ClientFacts;
 use crate::throttle::Usage;
 use crate::wait::Waiter;
 
@@ -148,6 +150,18 @@ impl<'a> Context<'a> {
                 is_fenced: broker.fenced,
             })
         })
+    }
+
+    /// What is known of the client.
+    pub(crate) fn client_facts(&self) -> ClientFacts {
+        let (software_name, software_version) = self.connection.software.get();
+        let peer = self.connection.peer;
+        ClientFacts {
+            client_id: self.request.client_id.to_string(),
+            software_name: software_name.to_owned(),
+            software_version: software_version.to_owned(),
+            address: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+        }
     }
 
     /// Puts a log slice into the response: the value stands for it in a `records` field, and its

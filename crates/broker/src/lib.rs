@@ -35,6 +35,7 @@ mod shard_log;
 pub mod shards;
 mod startup;
 mod sync;
+pub mod telemetry;
 mod throttle;
 mod timers;
 pub mod topics;
@@ -42,7 +43,9 @@ pub mod transactions;
 pub mod wait;
 
 pub use broker::{Broker, Identity};
-pub use connection::{ANONYMOUS, Connection, ConnectionInfo, IN_FLIGHT_MAX, Part, Response};
+pub use connection::{
+    ANONYMOUS, Connection, ConnectionInfo, IN_FLIGHT_MAX, Part, Response, Software,
+};
 pub use context::{Context, RequestInfo};
 pub use env::Env;
 pub use listener::{Endpoint, Listener, ListenerKind};

@@ -31,6 +31,9 @@ impl Broker {
                 shards.reconfigure(&self.config(), &image);
             }
         }
+        if touched.client_metrics {
+            self.telemetry.replace(&image);
+        }
         if touched.quotas {
             self.quotas.replace(&image);
             self.limit_connections();
@@ -320,6 +323,7 @@ struct Touched {
     broker_config: bool,
     features: bool,
     quotas: bool,
+    client_metrics: bool,
 }
 
 impl Touched {
@@ -337,6 +341,9 @@ impl Touched {
                 MetadataRecord::FeatureLevel(_) => touched.features = true,
                 MetadataRecord::Config(r) if r.resource_type == ConfigResource::BROKER => {
                     touched.broker_config = true;
+                }
+                MetadataRecord::Config(r) if r.resource_type == ConfigResource::CLIENT_METRICS => {
+                    touched.client_metrics = true;
                 }
                 MetadataRecord::ClientQuota(_) => touched.quotas = true,
                 _ => {}

@@ -39,6 +39,7 @@ use crate::producer_ids::ProducerIds;
 use crate::quorum::{CommandResult, MetadataQuorum, OpenQuorum, QuorumError};
 use crate::quotas::Quotas;
 use crate::sessions::FetchSessions;
+use crate::telemetry::Telemetry;
 use crate::timers::Timers;
 use crate::transactions::{Transactions, UncommittedMarkers};
 use crate::wait::Promise;
@@ -159,6 +160,7 @@ impl Broker {
             quotas: Quotas::new(&config),
             transactions: Transactions::default(),
             markers: UncommittedMarkers::default(),
+            telemetry: Telemetry::default(),
             sessions: FetchSessions::new(usize::try_from(sessions).unwrap_or(0)),
             producer_ids: ProducerIds::default(),
             metrics: Metrics::default(),
@@ -172,6 +174,7 @@ impl Broker {
         broker.epoch = broker.register(&advertised, previous_epoch.unwrap_or(-1))?;
         broker.check_controller(controller.peek())?;
         broker.quotas.replace(&broker.image());
+        broker.telemetry.replace(&broker.image());
         broker.reconfigure(&broker.image());
         broker.remove_leftover_directories();
         let tasks = broker.tasks();

@@ -1,5 +1,9 @@
 //! Client metrics subscriptions (KIP-714).
 
+use regex::RegexBuilder;
+
+pub use regex::Regex;
+
 use crate::broker::Settings;
 use crate::error::AlterError;
 use crate::keys::Kind;
@@ -30,7 +34,7 @@ pub struct ClientMetricsConfig {
 }
 
 impl ClientMetricsConfig {
-    /// Reads a subscription. The expressions are not compiled here.
+    /// Reads a subscription.
     ///
     /// # Errors
     /// `InvalidRequest` for unknown keys and bad intervals, `InvalidConfig` for bad matches, as
@@ -67,7 +71,27 @@ impl ClientMetricsConfig {
             })
         };
         let matches = list("match").into_iter().map(pair).collect::<Result<_, _>>()?;
-        Ok(Self { interval_ms, metrics: list("metrics"), matches })
+        let config = Self { interval_ms, metrics: list("metrics"), matches };
+        config.patterns()?;
+        Ok(config)
+    }
+
+    /// The selectors with their expressions, which have to match a whole value.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for what is no regular expression. Those that look ahead or behind, or back
+    /// at a group, are none here: their time is not bounded by the value's length.
+    pub fn patterns(&self) -> Result<Vec<(String, Regex)>, AlterError> {
+        let compile = |(selector, pattern): &(String, String)| {
+            let whole = RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(1 << 20).build();
+            let whole = whole.map_err(|error| {
+                let error = error.to_string();
+                let line = error.lines().last().unwrap_or("").trim_start_matches("error: ");
+                AlterError::InvalidConfig(format!("match has {selector}={pattern}: {line}"))
+            })?;
+            Ok((selector.clone(), whole))
+        };
+        self.matches.iter().map(compile).collect()
     }
 }
 
@@ -88,6 +112,8 @@ mod tests {
             ("match", "", None),
             ("match", "foo=bar", Some(40)),
             ("match", "client_id", Some(40)),
+            ("match", "client_id=a(", Some(40)),
+            ("match", "client_id=(?=a)", Some(40)),
         ] {
             let settings = Settings::from([(key.to_owned(), value.to_owned())]);
             let got = ClientMetricsConfig::new(&settings).err().map(|e| e.code());

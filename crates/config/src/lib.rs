@@ -26,7 +26,7 @@ pub use alter::{
     BrokerLayer, Change, Delta, Operation, apply, apply_broker, for_new_topic, replace, validate,
 };
 pub use broker::{BrokerConfig, PACKAGED, Settings, Source, parse_override};
-pub use client_metrics::{ClientMetricsConfig, SELECTORS};
+pub use client_metrics::{ClientMetricsConfig, Regex, SELECTORS};
 pub use def::{Default, Importance, KeyDef, Support, Type, UpdateMode, Valid};
 pub use describe::{
     Entry, Synonym, created_topic, describe_broker, describe_broker_defaults,

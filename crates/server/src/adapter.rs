@@ -46,6 +46,7 @@ impl Acceptor for BrokerAcceptor {
             local: info.local,
             listener: Arc::clone(&self.listener),
             principal: ottla_broker::ANONYMOUS.into(),
+            software: Default::default(),
         };
         let connection = Connection::new(Arc::clone(&self.broker), info, Arc::new(NetWake(waker)));
         Box::new(Adapter { connection, clock: self.clock })

@@ -1,9 +1,11 @@
 //! `/metrics`: Prometheus text under the names that dashboards for Kafka's JMX exporter use.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
 use ottla_broker::Broker;
 use ottla_broker::quotas::{Quota, Usage};
+use ottla_broker::telemetry::SampleKind;
 use ottla_protocol::ApiKey;
 use ottla_protocol::ids::Timestamp;
 
@@ -42,6 +44,7 @@ pub(crate) fn render(observed: &Observed) -> String {
     partitions(&mut page, observed);
     transactions(&mut page, &observed.broker);
     quotas(&mut page, &observed.broker);
+    clients(&mut page, &observed.broker);
     process(&mut page);
     page.0
 }
@@ -225,6 +228,63 @@ fn transactions(page: &mut Page, broker: &Broker) {
     for (state, count) in broker.transactional_ids() {
         page.sample(name, &[("state", state)], count);
     }
+}
+
+/// What clients push of their own metrics (KIP-714): `org.apache.kafka.producer.record.send.total`
+/// is `kafka_client_producer_record_send_total`.
+fn clients(page: &mut Page, broker: &Broker) {
+    const OWN: [&str; 5] = [
+        "client_instance_id",
+        "client_id",
+        "client_software_name",
+        "client_software_version",
+        "client_source_address",
+    ];
+    let mut families: BTreeMap<String, (SampleKind, Page)> = BTreeMap::new();
+    broker.telemetry.samples(broker.env().monotonic(), &mut |sample| {
+        let short = sample.name.strip_prefix("org.apache.kafka.").unwrap_or(sample.name);
+        let name = format!("kafka_client_{}", word(short));
+        let (id, facts) = (sample.client.to_string(), sample.facts);
+        let address = facts.address.ip().to_string();
+        let values =
+            [&id, &facts.client_id, &facts.software_name, &facts.software_version, &address];
+        let mut labels: Vec<(String, &str)> = OWN
+            .into_iter()
+            .zip(values)
+            .map(|(own, value)| (own.to_owned(), value.as_str()))
+            .collect();
+        for (attribute, value) in sample.attributes {
+            let attribute = word(attribute);
+            if labels.iter().all(|(label, _)| *label != attribute) {
+                labels.push((attribute, value));
+            }
+        }
+        let labels: Vec<_> = labels.iter().map(|(label, value)| (label.as_str(), *value)).collect();
+        let (_, lines) =
+            families.entry(name.clone()).or_insert_with(|| (sample.kind, Page::default()));
+        lines.sample(&name, &labels, sample.value);
+    });
+    for (name, (kind, lines)) in families {
+        let kind = if kind == SampleKind::Counter { "counter" } else { "gauge" };
+        page.head(&name, kind, "Pushed by clients.");
+        page.0.push_str(&lines.0);
+    }
+    let (known, series, dropped) = broker.telemetry.counts();
+    let help = "Clients that ask what to push, or push.";
+    page.one(("ottla_telemetry_clients", "gauge", help), known);
+    page.one(("ottla_telemetry_series", "gauge", "Numbers kept of what clients push."), series);
+    let help = "Numbers that clients pushed and that were too many, or had too long names.";
+    page.one(("ottla_telemetry_dropped_total", "counter", help), dropped);
+}
+
+/// A name that Prometheus takes.
+fn word(text: &str) -> String {
+    let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
+    let word: String = text.chars().map(letter).collect();
+    if word.starts_with(|first: char| first.is_ascii_digit()) || word.is_empty() {
+        return format!("_{word}");
+    }
+    word
 }
 
 /// What Prometheus' client libraries say about a process, from `/proc`.

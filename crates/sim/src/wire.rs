@@ -72,6 +72,7 @@ pub(crate) fn accept(broker: &Arc<Broker>, env: &Arc<SimEnv>, id: u64) -> Connec
         local: address(1, 9092),
         listener: Arc::new(listener),
         principal: ottla_broker::ANONYMOUS.into(),
+        software: Default::default(),
     };
     let wake = ConnectionWake { env: Arc::clone(env), connection: id };
     Connection::new(Arc::clone(broker), info, Arc::new(wake))

@@ -24,6 +24,10 @@ impl Handler for ApiVersions {
                 ..Default::default()
             });
         }
+        if ctx.version() >= 3 {
+            let (name, version) = (&request.client_software_name, &request.client_software_version);
+            ctx.connection.software.set(name, version);
+        }
         Reply::Now(answer(ctx))
     }
 }

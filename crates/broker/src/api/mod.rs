@@ -84,6 +84,7 @@ mod offset_for_leader_epoch;
 mod operations;
 mod produce;
 mod produce_txn;
+mod push_telemetry;
 mod raft;
 pub mod reference;
 mod remove_raft_voter;
@@ -378,7 +379,8 @@ pub static TABLE: &[Row] = &[
     Row::of::<list_transactions::ListTransactions>(),
     Row::of::<allocate_producer_ids::AllocateProducerIds>().of_cluster().forwarded(),
     Row::of::<controller_registration::ControllerRegistration>().of_cluster(),
-    Row::of::<get_telemetry_subscriptions::GetTelemetrySubscriptions>().hidden(),
+    Row::of::<get_telemetry_subscriptions::GetTelemetrySubscriptions>(),
+    Row::of::<push_telemetry::PushTelemetry>(),
     Row::of::<assign_replicas_to_dirs::AssignReplicasToDirs>().of_cluster(),
     Row::of::<list_config_resources::ListConfigResources>(),
     Row::of::<describe_topic_partitions::DescribeTopicPartitions>(),

@@ -281,7 +281,8 @@ pub(crate) mod tests {
             sum("d", 3.0, true),
             sum("t", 4.0, false),
         ];
-        let point = |name: &str, kind, value, attributes| (name.to_owned(), kind, value, attributes);
+        let point =
+            |name: &str, kind, value, attributes| (name.to_owned(), kind, value, attributes);
         let want = vec![
             point("g", Kind::Gauge, 1.5, 2),
             point("g", Kind::Gauge, 2.0, 0),

@@ -144,6 +144,7 @@ fn connect(broker: &Arc<Broker>) -> Connection {
         local: SocketAddr::from(([10, 0, 0, 1], 9092)),
         listener: Arc::new(listener),
         principal: ottla_broker::ANONYMOUS.into(),
+        software: Default::default(),
     };
     Connection::new(Arc::clone(broker), info, Arc::new(NoWake))
 }

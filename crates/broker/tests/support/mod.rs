@@ -205,6 +205,7 @@ impl Node {
             local: ([127, 0, 0, 1], port).into(),
             listener: Arc::new(listener),
             principal: ottla_broker::ANONYMOUS.into(),
+            software: Default::default(),
         };
         let flag = Arc::new(Flag::default());
         let connection = Connection::new(self.broker.clone(), info, flag.clone());

@@ -41,6 +41,28 @@ pub(super) enum InflateError {
     TooLarge,
 }
 
+/// Inflates a whole value that is compressed as records are. `None`: it has more than `bytes_max`
+/// bytes.
+///
+/// # Errors
+/// The bytes are not what the codec's format says; the sentence says what is wrong.
+pub fn inflate(
+    compression: Compression,
+    bytes: &[u8],
+    bytes_max: usize,
+) -> Result<Option<Vec<u8>>, &'static str> {
+    let mut inflater = Inflater::new(compression, bytes, bytes_max as u64);
+    let mut all = Vec::new();
+    loop {
+        match inflater.advance() {
+            Ok(()) if inflater.chunk().is_empty() => return Ok(Some(all)),
+            Ok(()) => all.extend_from_slice(inflater.chunk()),
+            Err(InflateError::TooLarge) => return Ok(None),
+            Err(InflateError::Invalid(what)) => return Err(what),
+        }
+    }
+}
+
 /// Contexts and buffers, reused through a pool per thread.
 #[derive(Default)]
 struct Scratch {

@@ -31,6 +31,7 @@ pub use header::{
     BATCH_HEADER_LEN, BATCH_OVERHEAD, BatchError, BatchHeader, CRC_START, Compression, MAGIC_END,
     TimestampType, patch_header, patch_log_append_time, patch_max_timestamp, sequence_plus,
 };
+pub use inflate::inflate;
 pub use legacy::LegacyMessage;
 pub use record::{Record, RecordHeader, RecordIter, records};
 pub use view::{BatchView, Batches, EntryBounds, batches, entry_bounds, magic_of};
