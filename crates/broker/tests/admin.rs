@@ -299,7 +299,7 @@ fn only_what_does_all_that_kafkas_does_is_listed() {
     };
     let answer = broker.call(4, &request);
     let lists = |key| answer.api_keys.iter().any(|api| api.api_key == key);
-    for (key, want) in [(55, true), (81, true), (34, false), (71, false), (80, false)] {
+    for (key, want) in [(55, true), (81, true), (34, false), (71, true), (72, true), (80, false)] {
         assert_eq!(lists(key), want, "API key {key}");
     }
 }
