@@ -4,14 +4,13 @@ use bytestring::ByteString;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::delete_groups_response::DeletableGroupResult;
 use ottla_protocol::messages::describe_groups_response::DescribedGroup;
-use ottla_protocol::messages::list_groups_response::ListedGroup;
 use ottla_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use ottla_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use ottla_protocol::messages::{
     HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    LeaveGroupResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest,
-    OffsetDeleteResponse, SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest,
-    TxnOffsetCommitResponse,
+    LeaveGroupResponse, ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse,
+    OffsetDeleteRequest, OffsetDeleteResponse, SyncGroupRequest, SyncGroupResponse,
+    TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 
 use crate::classic::Member;
@@ -70,7 +69,7 @@ pub enum Response {
     OffsetFetch(OffsetFetchResponseGroup),
     OffsetDelete(OffsetDeleteResponse),
     DescribeGroups(Vec<DescribedGroup>),
-    ListGroups(Vec<ListedGroup>),
+    ListGroups(ListGroupsResponse),
     DeleteGroups(Vec<DeletableGroupResult>),
 }
 
@@ -100,7 +99,8 @@ pub(crate) enum Undo {
 
 impl Command {
     /// The answer to this command when it cannot be handed to a shard: `error` at every place
-    /// where the response has one, after [`coordinator_error`].
+    /// where the response has one, after [`coordinator_error`]. A Heartbeat is good while the shard
+    /// is loading: its member is alive, and will hear later what has become of its group.
     #[must_use]
     pub fn refuse(&self, error: ErrorCode) -> Response {
         let code = coordinator_error(error).code();
@@ -115,7 +115,9 @@ impl Command {
                 Response::SyncGroup(SyncGroupResponse { error_code: code, ..Default::default() })
             }
             Self::Heartbeat(_) => {
-                Response::Heartbeat(HeartbeatResponse { error_code: code, ..Default::default() })
+                let loading = error == ErrorCode::CoordinatorLoadInProgress;
+                let error_code = if loading { 0 } else { code };
+                Response::Heartbeat(HeartbeatResponse { error_code, ..Default::default() })
             }
             Self::LeaveGroup(_) => {
                 Response::LeaveGroup(LeaveGroupResponse { error_code: code, ..Default::default() })
@@ -138,7 +140,9 @@ impl Command {
             Self::DescribeGroups(groups) => Response::DescribeGroups(
                 groups.iter().map(|id| crate::admin::undescribed(id, code)).collect(),
             ),
-            Self::ListGroups { .. } => Response::ListGroups(Vec::new()),
+            Self::ListGroups { .. } => {
+                Response::ListGroups(ListGroupsResponse { error_code: code, ..Default::default() })
+            }
             Self::DeleteGroups(groups) => Response::DeleteGroups(
                 groups.iter().map(|id| crate::admin::deletion(id, code)).collect(),
             ),
@@ -201,7 +205,10 @@ impl Response {
                     *group = crate::admin::undescribed(&group.group_id, code);
                 }
             }
-            Self::ListGroups(groups) => groups.clear(),
+            Self::ListGroups(r) => {
+                r.groups.clear();
+                set(&mut r.error_code);
+            }
             Self::DeleteGroups(results) => results.iter_mut().for_each(|r| set(&mut r.error_code)),
         }
     }
@@ -254,7 +261,7 @@ mod tests {
             Response::OffsetFetch(r) => Some(r.error_code),
             Response::OffsetDelete(r) => Some(r.error_code),
             Response::DescribeGroups(groups) => Some(groups[0].error_code),
-            Response::ListGroups(_) => None,
+            Response::ListGroups(r) => Some(r.error_code),
             Response::DeleteGroups(results) => Some(results[0].error_code),
         }
     }
@@ -275,6 +282,7 @@ mod tests {
             Command::OffsetFetch { group: Default::default(), require_stable: false },
             Command::OffsetDelete(OffsetDeleteRequest::default()),
             Command::DescribeGroups(vec!["g".into()]),
+            Command::ListGroups { states: Vec::new(), types: Vec::new() },
             Command::DeleteGroups(vec!["g".into()]),
         ] {
             let refused = command.refuse(ErrorCode::NotLeaderOrFollower);
@@ -286,5 +294,13 @@ mod tests {
             failed.fail(ErrorCode::MessageTooLarge);
             assert_eq!(code_in(&failed), Some(15), "the first reason stays: {command:?}");
         }
+    }
+    #[test]
+    fn a_loading_shard_takes_a_heartbeat_for_good_and_refuses_the_rest() {
+        let loading = ErrorCode::CoordinatorLoadInProgress;
+        let heartbeat = Command::Heartbeat(HeartbeatRequest::default()).refuse(loading);
+        assert_eq!(code_in(&heartbeat), Some(0));
+        let sync = Command::SyncGroup(SyncGroupRequest::default()).refuse(loading);
+        assert_eq!(code_in(&sync), Some(loading.code()));
     }
 }

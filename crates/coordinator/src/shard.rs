@@ -9,7 +9,7 @@ use ottla_protocol::ids::{LeaderEpoch, Monotonic, Now, Offset, ProducerId, Times
 use ottla_protocol::messages::leave_group_request::MemberIdentity;
 use ottla_protocol::messages::{
     GroupMetadataValue, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, LeaveGroupRequest,
-    LeaveGroupResponse, SyncGroupRequest, SyncGroupResponse,
+    LeaveGroupResponse, ListGroupsResponse, SyncGroupRequest, SyncGroupResponse,
 };
 
 use crate::classic::{ClassicGroup, GroupState, Join, Member, Step, join_error, left};
@@ -96,7 +96,9 @@ impl Machine for GroupShard {
                 out.complete(ticket, Response::DescribeGroups(groups));
             }
             Command::ListGroups { states, types } => {
-                out.complete(ticket, Response::ListGroups(self.list(&states, &types)));
+                let groups = self.list(&states, &types);
+                let response = ListGroupsResponse { groups, ..Default::default() };
+                out.complete(ticket, Response::ListGroups(response));
             }
             Command::DeleteGroups(ids) => return self.delete_groups(ticket, &ids),
         }

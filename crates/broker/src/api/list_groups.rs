@@ -1,6 +1,7 @@
 //! ListGroups (KIP-518, 848): the groups this broker coordinates.
 
 use ottla_coordinator::{Command, Response};
+use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::{ListGroupsRequest, ListGroupsResponse};
 
 use super::{Handler, Operation, Reply, Rule, group};
@@ -21,11 +22,18 @@ impl Handler for ListGroups {
             ctx.broker.groups.submit(ctx, index, Command::ListGroups { states, types })
         });
         group::gather(ctx, promises.collect(), |responses| {
-            let groups = responses.into_iter().flat_map(|response| match response {
-                Response::ListGroups(groups) => groups,
-                _ => Vec::new(),
-            });
-            ListGroupsResponse { groups: groups.collect(), ..Default::default() }
+            let mut all = ListGroupsResponse::default();
+            for response in responses {
+                let Response::ListGroups(part) = response else { continue };
+                match ErrorCode::from_code(part.error_code) {
+                    Some(ErrorCode::None) => all.groups.extend(part.groups),
+                    // Given up meanwhile: its groups are listed elsewhere.
+                    Some(ErrorCode::NotCoordinator) => {}
+                    // A list that leaves out what is loading would be taken for the whole.
+                    _ => return part,
+                }
+            }
+            all
         })
     }
 }

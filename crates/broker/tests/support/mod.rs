@@ -122,7 +122,7 @@ fn bootstrap_snapshot() -> Vec<u8> {
 }
 
 impl Node {
-    /// Starts a broker on `disk` and serves.
+    /// Starts a broker on `disk`, serves, and runs what that submits.
     ///
     /// # Errors
     /// What is wrong with the disk's content.
@@ -138,6 +138,16 @@ impl Node {
         disk: &MemDisk,
         settings: &[(&str, &str)],
     ) -> Result<Self, StartError> {
+        let node = Self::open(disk, settings)?;
+        node.run_jobs();
+        Ok(node)
+    }
+
+    /// Starts a broker on `disk` that serves while all its jobs still wait.
+    ///
+    /// # Errors
+    /// What is wrong with the disk's content.
+    pub(crate) fn open(disk: &MemDisk, settings: &[(&str, &str)]) -> Result<Self, StartError> {
         let world = World::new();
         let mut all = vec![
             ("log.dirs", DIR),
@@ -175,9 +185,7 @@ impl Node {
             broker.open_log(&task);
         }
         broker.serve()?;
-        let node = Self { broker, world };
-        node.run_jobs();
-        Ok(node)
+        Ok(Self { broker, world })
     }
 
     /// Runs what was submitted, and what that submits.

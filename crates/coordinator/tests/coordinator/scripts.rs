@@ -415,8 +415,8 @@ impl Story {
                 format!("{} partitions=[{}]", error_text(r.error_code), parts.join(","))
             }
             Response::DescribeGroups(groups) => self.described(&groups[0]),
-            Response::ListGroups(groups) => {
-                let shown = groups.iter().map(|g| {
+            Response::ListGroups(r) => {
+                let shown = r.groups.iter().map(|g| {
                     format!("{}/{}/{}/{}", g.group_id, g.group_type, g.group_state, g.protocol_type)
                 });
                 format!("[{}]", shown.collect::<Vec<_>>().join(" "))

@@ -1,5 +1,5 @@
-//! Groups whose log can no longer be written: who waits is told, and what was acknowledged is there
-//! after a restart.
+//! Groups whose log is being read, or can no longer be written: who waits is told, and what was
+//! acknowledged is there after a restart.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,6 +12,7 @@
 mod support;
 
 use bytes::Bytes;
+use ottla_broker::Env;
 use ottla_protocol::codec::Request;
 use ottla_protocol::messages as m;
 use ottla_protocol::{ErrorCode, frame};
@@ -112,6 +113,34 @@ fn join() -> m::JoinGroupRequest {
         protocols: vec![protocol],
         ..Default::default()
     }
+}
+
+#[test]
+fn while_groups_load_members_are_alive_and_no_list_passes_for_the_whole() {
+    let disk = formatted();
+    let node = start(&disk);
+    ask(&node, 9, &commit(5));
+    drop(node);
+    let node = Node::open(&disk, &[]).unwrap();
+    let heartbeat = m::HeartbeatRequest { group_id: GROUP.into(), ..Default::default() };
+    let list = m::ListGroupsRequest::default();
+    let code = |code| ErrorCode::from_code(code).unwrap();
+
+    // Both are handled when they come, before the jobs that load.
+    let (mut member, mut client) = (node.connect(), node.connect());
+    let now = node.world.now();
+    member.connection.frame(encoded(4, &heartbeat), now);
+    client.connection.frame(encoded(5, &list), now);
+    let told = answer::<m::HeartbeatRequest>(&mut member, 4).unwrap();
+    assert_eq!(code(told.error_code), ErrorCode::None);
+    let told = answer::<m::ListGroupsRequest>(&mut client, 5).unwrap();
+    assert_eq!(code(told.error_code), ErrorCode::CoordinatorLoadInProgress);
+    assert!(told.groups.is_empty());
+
+    node.run_jobs();
+    let told = ask(&node, 5, &list);
+    assert_eq!((code(told.error_code), told.groups.len()), (ErrorCode::None, 1));
+    assert_eq!(code(ask(&node, 4, &heartbeat).error_code), ErrorCode::UnknownMemberId);
 }
 
 #[test]
