@@ -9,7 +9,7 @@ use ottla_protocol::records::{
 
 use crate::error::{AppendError, Context, StorageError};
 use crate::home::ext;
-use crate::log::{Active, Log};
+use crate::log::{Active, Foreseen, Log};
 use crate::marker::build_marker;
 use crate::producers::{CompletedTxn, Sequenced, TxnEnd, TxnMarker, Unverified, VerificationGuard};
 use crate::scan::Entry;
@@ -176,6 +176,7 @@ impl Log {
             max_timestamp: parsed.max_timestamp,
         };
         let rolled = self.make_room(&run, now)?;
+        self.foresee_abort(&parsed, payload)?;
         let position = self.write(&[IoSlice::new(&placed), IoSlice::new(payload)], run.len)?;
         self.settle_parsed(position, &parsed, payload, now)?;
         let append_time = parsed.timestamp_type() == TimestampType::LogAppendTime;
@@ -285,6 +286,9 @@ impl Log {
                 return Ok(());
             }
             active.seal(&self.home, &self.config)?;
+            if self.active.foreseen != Foreseen::Nothing {
+                txn_index::cut(&self.home, active.base, active.txn_len)?;
+            }
             active.durable = false; // One that was opened again was taken for durable until now.
         }
         if self.unsynced.names.pending() {
@@ -389,24 +393,51 @@ impl Log {
         }
     }
 
-    /// Notes an aborted transaction in the index of the active segment.
-    pub(crate) fn on_completed(&mut self, txn: &CompletedTxn) -> Result<(), StorageError> {
-        if txn.end != TxnEnd::Abort {
+    /// Writes the index entry of the transaction that this batch aborts, if it is such a marker, before
+    /// the batch: a full disk must not take the marker without the entry, or the aborted records would
+    /// be read. The entry counts once the marker is in the log.
+    fn foresee_abort(&mut self, header: &BatchHeader, payload: &[u8]) -> Result<(), StorageError> {
+        let marker = crate::marker::parse_marker(header, payload);
+        let Some(marker) = marker.filter(|marker| marker.end == TxnEnd::Abort) else {
             return Ok(());
-        }
-        let aborted = AbortedTxn {
+        };
+        let Some(txn) = self.producers.ended_by(&marker, header.base_offset) else {
+            return Ok(());
+        };
+        let aborted = self.aborted(&txn);
+        let Some(segment) = self.segments.last() else { return Ok(()) };
+        self.active.foreseen = Foreseen::Maybe;
+        let written = txn_index::append(&self.home, segment.base, segment.txn_len, &aborted);
+        self.watch(written)?;
+        self.active.foreseen = Foreseen::Written(aborted);
+        Ok(())
+    }
+
+    fn aborted(&self, txn: &CompletedTxn) -> AbortedTxn {
+        AbortedTxn {
             producer_id: txn.producer_id,
             first_offset: txn.first_offset,
             last_offset: txn.last_offset,
             last_stable_offset: self.producers.last_stable_after(txn),
-        };
+        }
+    }
+
+    /// Notes an aborted transaction in the index of its segment.
+    pub(crate) fn on_completed(&mut self, txn: &CompletedTxn) -> Result<(), StorageError> {
+        if txn.end != TxnEnd::Abort {
+            return Ok(());
+        }
+        let aborted = self.aborted(txn);
+        let foreseen = std::mem::take(&mut self.active.foreseen) == Foreseen::Written(aborted);
         let at = self.segment_at(txn.last_offset);
         if let Some(segment) = self.segments.get_mut(at) {
             if segment.txn_len == 0 {
                 self.unsynced.names.change();
             }
-            segment.txn_len =
+            if !foreseen {
                 txn_index::append(&self.home, segment.base, segment.txn_len, &aborted)?;
+            }
+            segment.txn_len += txn_index::ENTRY_LEN;
         }
         Ok(())
     }

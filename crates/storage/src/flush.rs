@@ -9,7 +9,8 @@ use ottla_protocol::ids::{Now, Offset};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::error::{Context, StorageError};
 use crate::home::{Home, ext};
-use crate::log::Log;
+use crate::log::{Foreseen, Log};
+use crate::txn_index;
 
 /// A flush that nobody waits for writes a producer snapshot after this part of
 /// [`LogConfig::snapshot_bytes`](crate::LogConfig::snapshot_bytes).
@@ -346,6 +347,10 @@ impl Log {
                 active.seal(&self.home, &config)?;
             } else if self.active.dirty_end {
                 active.cut_log(&self.home)?;
+            }
+            if self.active.foreseen != Foreseen::Nothing {
+                txn_index::cut(&self.home, active.base, active.txn_len)?;
+                self.active.foreseen = Foreseen::Nothing;
             }
             // Those of a segment without records may be lost.
             indexes = active.size > 0 && active.has_changed_indexes();

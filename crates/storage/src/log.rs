@@ -12,6 +12,7 @@ use crate::home::Home;
 use crate::producers::{ProducerState, Producers};
 use crate::segment::Segment;
 use crate::tail::Tail;
+use crate::txn_index::AbortedTxn;
 
 /// The log of one partition. The caller holds the partition's lock around every call.
 pub struct Log {
@@ -43,6 +44,20 @@ pub(crate) struct Active {
     pub(crate) tail: Tail,
     /// A failed append may have left bytes behind the end.
     pub(crate) dirty_end: bool,
+    /// The abort index entry that was written for a marker which is not in the log yet.
+    pub(crate) foreseen: Foreseen,
+}
+
+/// What is behind the counted entries of the active segment's abort index.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) enum Foreseen {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Perhaps an entry, or a part of one, whose marker did not come into the log.
+    Maybe,
+    /// This entry.
+    Written(AbortedTxn),
 }
 
 /// What a crash may still take away.

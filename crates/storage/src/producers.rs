@@ -385,6 +385,16 @@ impl Producers {
         }
     }
 
+    /// The transaction that a marker at `offset` would end, if that has records.
+    pub(crate) fn ended_by(&self, marker: &TxnMarker, offset: Offset) -> Option<CompletedTxn> {
+        Some(CompletedTxn {
+            producer_id: marker.producer_id,
+            first_offset: self.get(marker.producer_id)?.txn_first_offset?,
+            last_offset: offset,
+            end: marker.end,
+        })
+    }
+
     /// Takes in a marker at `offset`. Returns the transaction it ended, if that had records.
     pub(crate) fn on_marker(&mut self, marker: &TxnMarker, offset: Offset) -> Option<CompletedTxn> {
         // A batch that was verified before the transaction ended must not begin it anew.
@@ -422,10 +432,11 @@ impl Producers {
         }
     }
 
-    /// The last stable offset just after `txn` was ended, as its abort index entry records it.
+    /// The last stable offset just after `txn` is ended, as its abort index entry records it.
     pub(crate) fn last_stable_after(&self, txn: &CompletedTxn) -> Offset {
         let others = self.unreplicated.keys().find(|&&first| first != txn.first_offset).copied();
-        let open = self.open.first().map(|&(first, _)| first);
+        let open =
+            self.open.iter().map(|&(first, _)| first).find(|&first| first != txn.first_offset);
         match (open, others) {
             (Some(a), Some(b)) => a.min(b),
             (a, b) => a.or(b).unwrap_or(txn.last_offset.plus(1)),

@@ -9,7 +9,9 @@ use crate::disk::OpenMode;
 use crate::error::{Context, StorageError};
 use crate::home::{Home, ext};
 
-const ENTRY_LEN: usize = 34;
+/// Bytes of an entry.
+pub(crate) const ENTRY_LEN: u32 = 34;
+const ENTRY_BYTES: usize = ENTRY_LEN as usize;
 
 /// An aborted transaction, as read-committed consumers need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +28,8 @@ pub struct AbortedTxn {
 }
 
 impl AbortedTxn {
-    pub(crate) fn encode(&self) -> [u8; ENTRY_LEN] {
-        let mut out = [0; ENTRY_LEN];
+    pub(crate) fn encode(&self) -> [u8; ENTRY_BYTES] {
+        let mut out = [0; ENTRY_BYTES];
         // The first two bytes are the version, 0.
         let fields = [
             self.producer_id.0,
@@ -60,17 +62,23 @@ impl AbortedTxn {
     }
 }
 
-/// Adds `txn` after the `len` bytes that segment `base` has already. Returns the new length.
+/// Adds `txn` after the `len` bytes that segment `base` has already.
 pub(crate) fn append(
     home: &Home,
     base: Offset,
     len: u32,
     txn: &AbortedTxn,
-) -> Result<u32, StorageError> {
+) -> Result<(), StorageError> {
     let path = home.path(base, ext::TXN_INDEX);
     let file = home.open(&path, OpenMode::Create)?;
-    file.write_at(&[IoSlice::new(&txn.encode())], len.into()).context("write", &path)?;
-    Ok(len + ENTRY_LEN as u32)
+    file.write_at(&[IoSlice::new(&txn.encode())], len.into()).context("write", &path)
+}
+
+/// Cuts what was written behind the `len` bytes of segment `base` and did not come to count.
+pub(crate) fn cut(home: &Home, base: Offset, len: u32) -> Result<(), StorageError> {
+    let path = home.path(base, ext::TXN_INDEX);
+    let file = home.open(&path, OpenMode::Create)?;
+    file.set_len(len.into()).context("truncate", &path)
 }
 
 /// Entries read at once by [`scan`].
@@ -92,12 +100,12 @@ pub(crate) fn scan(
     let path = home.path(base, ext::TXN_INDEX);
     let file = home.open(&path, OpenMode::Read)?;
     let read = |first: usize, count: usize| {
-        let mut bytes = vec![0; count * ENTRY_LEN];
-        let read = file.read_at(&mut bytes, (first * ENTRY_LEN) as u64).context("read", &path)?;
+        let mut bytes = vec![0; count * ENTRY_BYTES];
+        let read = file.read_at(&mut bytes, (first * ENTRY_BYTES) as u64).context("read", &path)?;
         bytes.truncate(read);
         decode_all(&bytes, &path)
     };
-    let count = len as usize / ENTRY_LEN;
+    let count = len as usize / ENTRY_BYTES;
     let (mut low, mut high) = (0, count);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -119,7 +127,7 @@ pub(crate) fn scan(
 
 /// The whole entries of a file; `path` is for the error.
 pub(crate) fn decode_all(bytes: &[u8], path: &Path) -> Result<Vec<AbortedTxn>, StorageError> {
-    let entries = bytes.chunks_exact(ENTRY_LEN).map(|entry| {
+    let entries = bytes.chunks_exact(ENTRY_BYTES).map(|entry| {
         AbortedTxn::decode(entry).ok_or_else(|| StorageError::Corrupt {
             path: path.to_path_buf(),
             what: "the version of an entry is not 0".to_owned(),
@@ -153,7 +161,7 @@ pub(crate) fn truncate(home: &Home, base: Offset, end: Offset) -> Result<u32, St
 
 /// Keeps the first `keep` entries, durably. Returns the new length.
 pub(crate) fn keep_first(home: &Home, base: Offset, keep: usize) -> Result<u32, StorageError> {
-    let len = keep * ENTRY_LEN;
+    let len = keep * ENTRY_BYTES;
     let path = home.path(base, ext::TXN_INDEX);
     let file = home.open(&path, OpenMode::ReadWrite)?;
     file.set_len(len as u64).context("truncate", &path)?;

@@ -9,15 +9,17 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::*;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::ids::{Offset, ProducerEpoch, ProducerId, Timestamp};
 use ottla_protocol::records::{BatchOptions, BatchView, Compression, TimestampType, crc32c};
 use ottla_storage::{
-    AbortedTxn, Appended, Log, LogConfig, ProduceRules, TxnEnd, TxnMarker, Unverified,
-    VerificationGuard, validate,
+    AbortedTxn, AppendError, Appended, Disk, Log, LogConfig, ProduceRules, StorageError, TxnEnd,
+    TxnMarker, Unverified, VerificationGuard, validate,
 };
-use ottla_testkit::MemDisk;
+use ottla_testkit::{Errno, Fault, MemDisk, OpKind};
 
 /// A batch of one record with some header bytes changed and the CRC made right again.
 fn patched(at: usize, bytes: &[u8]) -> Vec<u8> {
@@ -205,6 +207,44 @@ fn marker(pid: i64, committed: bool) -> TxnMarker {
         coordinator_epoch: 2,
         timestamp: Timestamp(T0),
     }
+}
+
+/// The marker without the entry would make the aborted records visible to readers of committed ones.
+#[test]
+fn a_full_disk_takes_an_abort_with_its_index_entry_or_not_at_all() {
+    let disk = MemDisk::with_dirs(&["/data"]);
+    let config = LogConfig { segment_bytes: 1 << 20, ..small() };
+    let (mut log, _) = open(&disk, &config, clean()).unwrap();
+    append(&mut log, &build(transactional(1, 0), 0, &["a"])).unwrap();
+    flush(&mut log);
+    let space = disk.space(Path::new(DIR)).unwrap();
+    disk.set_capacity(Some(space.total - space.available));
+    let error = log.append_marker(&marker(1, false), false, EPOCH, at(0)).unwrap_err();
+    assert!(matches!(error, AppendError::Storage(StorageError::Full { .. })), "{error}");
+    assert_eq!(log.log_end_offset(), Offset(1));
+    assert_eq!(log.last_stable_offset(Offset(1)), Offset(0), "it is open still");
+    disk.set_capacity(None);
+    log.append_marker(&marker(1, false), false, EPOCH, at(0)).unwrap();
+    let aborted = |log: &Log| log.aborted_transactions(Offset(0), Offset(2)).unwrap().len();
+    assert_eq!(aborted(&log), 1);
+    log.close(at(0)).unwrap();
+    let (log, _) = open(&disk, &config, clean()).unwrap();
+    assert_eq!(aborted(&log), 1, "after a clean start");
+}
+
+/// What was written for an abort that did not come about is not taken for the abort of a later one.
+#[test]
+fn an_abort_that_was_refused_leaves_nothing_in_the_index() {
+    let disk = MemDisk::with_dirs(&["/data"]);
+    let config = LogConfig { segment_bytes: 1 << 20, ..small() };
+    let (mut log, _) = open(&disk, &config, clean()).unwrap();
+    append(&mut log, &build(transactional(1, 0), 0, &["a"])).unwrap();
+    disk.fail(Fault::on(OpKind::Write).path("*.log").error(Errno::NoSpace).times(1));
+    log.append_marker(&marker(1, false), false, EPOCH, at(0)).unwrap_err();
+    log.close(at(0)).unwrap();
+    let (mut log, _) = open(&disk, &config, clean()).unwrap();
+    log.append_marker(&marker(1, true), false, EPOCH, at(0)).unwrap();
+    assert_eq!(log.aborted_transactions(Offset(0), Offset(2)).unwrap(), []);
 }
 
 #[test]
