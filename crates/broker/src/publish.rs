@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytestring::ByteString;
+use ottla_config::TopicConfig;
 use ottla_metadata::{ConfigResource, Image, PartitionImage, TopicImage};
-use ottla_protocol::ids::{Offset, PartitionIndex};
+use ottla_protocol::ids::PartitionIndex;
 use ottla_protocol::{MetadataRecord, Uuid};
 use ottla_storage::dirs::{self, PartitionMetadata};
 use ottla_storage::{Log, LogDisk, OpenLog, RecoveryReport, StorageError};
@@ -56,6 +57,9 @@ impl Broker {
     }
 
     fn apply_topic(&self, image: &Image, topic: &TopicImage) {
+        let config = std::cell::LazyCell::new(|| {
+            Arc::new(topics::config(image, &self.config(), &topic.name))
+        });
         for (index, partition) in topic.partitions() {
             let mine = partition.replicas.contains(&self.node_id());
             if !mine {
@@ -64,7 +68,7 @@ impl Broker {
             if let Some(known) = self.partitions.get(topic.id, index.0) {
                 self.apply_leadership(&known, partition);
             } else if self.opened.load(Ordering::Acquire) {
-                self.open_partition(image, topic, index, partition);
+                self.open_partition(topic, &config, index, partition);
                 if let Some(shards) = self.coordinator_of(&topic.name)
                     && let Some(partition) = self.partitions.get(topic.id, index.0)
                 {
@@ -93,8 +97,8 @@ impl Broker {
     /// directory offline.
     pub(crate) fn open_partition(
         &self,
-        image: &Image,
         topic: &TopicImage,
+        config: &Arc<TopicConfig>,
         index: PartitionIndex,
         partition: &PartitionImage,
     ) {
@@ -106,15 +110,14 @@ impl Broker {
         if directory.offline().is_some() {
             return;
         }
-        match self.open_in(image, topic, index, (directory, leftovers)) {
+        match self.open_in(topic, config, index, (directory, leftovers)) {
             Ok((log, must_sync)) => {
                 let name = PartitionName {
                     topic: ByteString::from(&*topic.name),
                     topic_id: topic.id,
                     index,
                 };
-                let config = topics::config(image, &self.config(), &topic.name);
-                let opened = Partition::new(name, Arc::clone(directory), log, Arc::new(config));
+                let opened = Partition::new(name, Arc::clone(directory), log, Arc::clone(config));
                 self.apply_leadership(&opened, partition);
                 let opened = Arc::new(opened);
                 directory.changed.everything();
@@ -136,8 +139,8 @@ impl Broker {
 
     fn open_in(
         &self,
-        image: &Image,
         topic: &TopicImage,
+        topic_config: &TopicConfig,
         index: PartitionIndex,
         (directory, leftovers): (&Directory, &Leftovers),
     ) -> Result<(Log, bool), OpenError> {
@@ -147,22 +150,21 @@ impl Broker {
             Err(dirs::DirsError::Malformed { .. }) => None,
             read => read?,
         };
-        let (mut recovery_point, mut log_start_offset) = leftovers.take(&topic.name, index);
         if known.as_ref().is_some_and(|known| known.topic_id != topic.id) {
             // Left by a topic of this name that was deleted while this broker was down.
             self.mark_deleted(directory, &topic.name, index)?;
-            (recovery_point, log_start_offset) = (Offset::ZERO, Offset::ZERO);
+            leftovers.forget(&topic.name, index);
         }
-        let name = topic.name.to_string();
+        let (recovery_point, log_start_offset) = leftovers.offsets(&topic.name, index);
         let (clean, now) = (leftovers.clean, self.env().now());
         let options = OpenLog { recovery_point, log_start_offset, clean, now };
         let config = self.config();
-        let topic_config = topics::config(image, &config, &name);
-        let log_config = topics::log_config(&topic_config, &config, self.env().random());
+        let log_config = topics::log_config(topic_config, &config, self.env().random());
         let disk =
             LogDisk { disk: Arc::clone(&self.disk), open_files: Arc::clone(&self.open_files) };
         let (mut log, mut report) = Log::open(disk, path.clone(), log_config, options)?;
-        report_recovery(&name, index, &report);
+        leftovers.forget(&topic.name, index);
+        report_recovery(&topic.name, index, &report);
         if report.must_sync && self.opened.load(Ordering::Acquire) {
             log.sync(now)?;
             report.must_sync = false;
@@ -291,7 +293,7 @@ fn report_recovery(topic: &str, index: PartitionIndex, report: &RecoveryReport) 
             "the log was cut to end at offset {}: {}", cut.end_offset, cut.why
         ),
         None if scanned > 0 => {
-            tracing::info!(topic, partition = index.0, scanned, "the log was recovered");
+            tracing::debug!(topic, partition = index.0, scanned, "the log was recovered");
         }
         None => {}
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use ottla_config::{BrokerConfig, keys};
+use ottla_config::{BrokerConfig, TopicConfig, keys};
 use ottla_metadata::{Command, Image, Response};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::Uuid;
@@ -80,10 +80,18 @@ pub enum StartError {
 }
 
 /// A log that is to be opened at start.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct OpenTask {
     pub(crate) topic_id: Uuid,
     pub(crate) index: PartitionIndex,
+    /// The topic's, shared by all its logs.
+    config: Arc<TopicConfig>,
+}
+
+impl std::fmt::Debug for OpenTask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "partition {} of topic {}", self.index, self.topic_id)
+    }
 }
 
 /// What the last run left in a directory.
@@ -96,14 +104,21 @@ pub(crate) struct Leftovers {
 }
 
 impl Leftovers {
-    /// Takes what the checkpoints say of a log: recovery point and log start offset. It holds for
-    /// the log that was there, not for a later one of that name.
-    pub(crate) fn take(&self, topic: &str, index: PartitionIndex) -> (Offset, Offset) {
+    /// What the checkpoints say of a log: recovery point and log start offset.
+    pub(crate) fn offsets(&self, topic: &str, index: PartitionIndex) -> (Offset, Offset) {
         let key = (topic.to_owned(), index);
-        let take = |offsets: &Mutex<checkpoint::Offsets>| {
-            offsets.lock().remove(&key).unwrap_or(Offset::ZERO)
+        let find = |offsets: &Mutex<checkpoint::Offsets>| {
+            offsets.lock().get(&key).copied().unwrap_or(Offset::ZERO)
         };
-        (take(&self.recovery_points), take(&self.log_starts))
+        (find(&self.recovery_points), find(&self.log_starts))
+    }
+
+    /// Forgets them, once the log is open or gone: they do not hold for a later one of that name.
+    pub(crate) fn forget(&self, topic: &str, index: PartitionIndex) {
+        let key = (topic.to_owned(), index);
+        for offsets in [&self.recovery_points, &self.log_starts] {
+            offsets.lock().remove(&key);
+        }
     }
 }
 
@@ -187,7 +202,7 @@ impl Broker {
         let image = self.image();
         let Some(topic) = image.topic_by_id(task.topic_id) else { return };
         let Some(partition) = topic.partition(task.index) else { return };
-        self.open_partition(&image, topic, task.index, partition);
+        self.open_partition(topic, &task.config, task.index, partition);
     }
 
     /// Every log is open: loads groups, starts the periodic work, and tells the controller that
@@ -359,7 +374,11 @@ impl Broker {
         let image = self.image();
         let mine = image.topics().flat_map(|topic| {
             let here = topic.partitions().filter(|(_, p)| p.replicas.contains(&self.node_id()));
-            here.map(|(index, _)| OpenTask { topic_id: topic.id, index })
+            let config = Arc::new(crate::topics::config(&image, &self.config(), &topic.name));
+            here.map(move |(index, _)| {
+                let config = Arc::clone(&config);
+                OpenTask { topic_id: topic.id, index, config }
+            })
         });
         mine.collect()
     }

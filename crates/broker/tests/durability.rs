@@ -26,7 +26,8 @@ use ottla_protocol::messages::{
     CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, ProduceRequest,
 };
 use ottla_protocol::records::{BatchBuilder, BatchOptions};
-use ottla_testkit::{MemDisk, OpKind};
+use ottla_storage::Disk;
+use ottla_testkit::{Errno, Fault, MemDisk, OpKind};
 
 use support::{Client, Node, formatted};
 
@@ -169,6 +170,22 @@ fn an_idle_node_leaves_the_disk_alone() {
     assert_eq!((disk.mutations(), disk.counts()), before);
 }
 
+/// Removes the records below an offset.
+fn delete_records(node: &Node, client: &mut Client, topic: &str, offset: i64) {
+    let partition = DeleteRecordsPartition { offset, ..DeleteRecordsPartition::default() };
+    let topic = DeleteRecordsTopic {
+        name: topic.into(),
+        partitions: vec![partition],
+        ..DeleteRecordsTopic::default()
+    };
+    let request = DeleteRecordsRequest {
+        topics: vec![topic],
+        timeout_ms: 1000,
+        ..DeleteRecordsRequest::default()
+    };
+    assert_eq!(call(node, client, 2, &request).topics[0].partitions[0].error_code, 0);
+}
+
 #[test]
 fn a_topic_that_is_made_anew_begins_at_0_whatever_the_old_one_deleted() {
     let disk = formatted();
@@ -178,18 +195,7 @@ fn a_topic_that_is_made_anew_begins_at_0_whatever_the_old_one_deleted() {
     for _ in 0..9 {
         produce(&node, &mut client, "t", 0);
     }
-    let partition = DeleteRecordsPartition { offset: 5, ..DeleteRecordsPartition::default() };
-    let topic = DeleteRecordsTopic {
-        name: "t".into(),
-        partitions: vec![partition],
-        ..DeleteRecordsTopic::default()
-    };
-    let request = DeleteRecordsRequest {
-        topics: vec![topic],
-        timeout_ms: 1000,
-        ..DeleteRecordsRequest::default()
-    };
-    assert_eq!(call(&node, &mut client, 2, &request).topics[0].partitions[0].error_code, 0);
+    delete_records(&node, &mut client, "t", 5);
     node.broker.shut_down();
 
     let node = Node::start(&disk.crash_keep_all()).unwrap();
@@ -199,6 +205,32 @@ fn a_topic_that_is_made_anew_begins_at_0_whatever_the_old_one_deleted() {
     create(&node, &mut client, "t", 1);
     assert_eq!(ends(&node, "t", 0), (0, 0));
     assert_eq!(produce(&node, &mut client, "t", 0), 0);
+}
+
+#[test]
+fn deleted_records_stay_deleted_when_a_full_disk_delays_the_opening_of_their_log() {
+    let disk = formatted();
+    let node = Node::start(&disk).unwrap();
+    let mut client = node.connect();
+    create(&node, &mut client, "t", 1);
+    for _ in 0..9 {
+        produce(&node, &mut client, "t", 0);
+    }
+    delete_records(&node, &mut client, "t", 5);
+    node.broker.shut_down();
+
+    let disk = disk.crash_keep_all();
+    // Without its index the log is recovered, which writes.
+    disk.remove_file(std::path::Path::new("/data/t-0/00000000000000000000.index")).unwrap();
+    for kind in [OpKind::Create, OpKind::Write, OpKind::SetLen] {
+        disk.fail(Fault::on(kind).path("*/t-0/*").error(Errno::NoSpace));
+    }
+    let node = Node::start(&disk).unwrap();
+    let id = node.broker.image().topic("t").unwrap().id;
+    assert!(node.broker.partitions.get(id, 0).is_none(), "the disk is full");
+    disk.clear_faults();
+    node.pass(60_000);
+    assert_eq!(ends(&node, "t", 0), (5, 9));
 }
 
 #[test]
