@@ -9,7 +9,8 @@ use ottla_protocol::Uuid;
 use ottla_protocol::ids::{Now, Offset, PartitionIndex};
 use ottla_storage::checkpoint;
 use ottla_storage::{
-    CleanError, CleanProgress, CleanRules, CleanWork, Cleanable, Cleaning, StorageError,
+    CleanError, CleanProgress, CleanRules, CleanWork, Cleanable, Cleaning, DeleteWork, Installing,
+    StorageError,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -151,7 +152,7 @@ impl Broker {
             }
         };
         if done == Cleaning::Ready {
-            match partition.replace_segments(|log| log.install_cleaned(work, now)) {
+            match install(partition, work, now) {
                 Ok(Some(replaced)) => self.run_at(replaced.due, Job::Delete(replaced)),
                 Ok(None) | Err(PartitionError::NotLeader) => return Err(Stop::Quietly),
                 Err(error) => {
@@ -242,6 +243,24 @@ enum Stop {
     Quietly,
     /// The log cannot be compacted, for this reason.
     Uncleanable(String),
+}
+
+/// Puts a compacted segment in its place. The partition's lock is held for the renames, and not while
+/// the disk syncs them. `None` if the log changed.
+fn install(
+    partition: &Partition,
+    work: &mut CleanWork,
+    now: Now,
+) -> Result<Option<DeleteWork>, PartitionError> {
+    loop {
+        match partition.replace_segments(|log| log.install_step(work, now))? {
+            Installing::Sync(names) => {
+                names.run().map_err(|error| partition.storage_failed(&error))?;
+            }
+            Installing::Done(replaced) => return Ok(Some(replaced)),
+            Installing::Abandoned => return Ok(None),
+        }
+    }
 }
 
 fn id(partition: &Partition) -> Id {

@@ -61,6 +61,7 @@ impl Log {
     }
 
     fn try_truncate(&mut self, end: Offset) -> Result<(), StorageError> {
+        self.settle_swap()?;
         self.begin_truncation(end);
         let keep = self.segment_at(end) + 1;
         while self.segments.len() > keep {
@@ -97,6 +98,7 @@ impl Log {
         start: Offset,
         created: Timestamp,
     ) -> Result<(), StorageError> {
+        self.settle_swap()?;
         self.begin_truncation(start);
         self.log_start = start;
         // What they say of producers must not outlive the records.
@@ -171,6 +173,7 @@ impl Log {
         if count == 0 {
             return Ok(Vec::new());
         }
+        self.settle_swap()?;
         if count == self.segments.len() {
             self.roll_at(self.next_offset, now)?;
         }

@@ -340,6 +340,7 @@ impl Log {
     }
 
     fn cut_to_size(&mut self) -> Result<Closing, StorageError> {
+        self.settle_swap()?;
         let config = Arc::clone(&self.config);
         let mut indexes = false;
         if let Some(active) = self.segments.last_mut() {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use ottla_protocol::ids::Offset;
 use parking_lot::Mutex;
@@ -43,6 +44,8 @@ pub(crate) struct Home {
     pub(crate) dir: Arc<Path>,
     /// Bounds the files that are open.
     pub(crate) open_files: Arc<OpenFiles>,
+    /// Base offset of the segment whose files have `.swap` names still, -1 if there is none.
+    swapping: Arc<AtomicI64>,
     /// Whether the directory still is this log's. Locked while files are written by their names
     /// without the partition's lock.
     pub(crate) ours: Arc<Mutex<bool>>,
@@ -51,11 +54,22 @@ pub(crate) struct Home {
 impl Home {
     pub(crate) fn new(disk: LogDisk, dir: PathBuf) -> Self {
         let LogDisk { disk, open_files } = disk;
-        Self { disk, dir: dir.into(), open_files, ours: Arc::new(Mutex::new(true)) }
+        let (swapping, ours) = (Arc::new(AtomicI64::new(-1)), Arc::new(Mutex::new(true)));
+        Self { disk, dir: dir.into(), open_files, swapping, ours }
     }
 
+    /// Where a file of the log is.
     pub(crate) fn path(&self, base: Offset, ext: &str) -> PathBuf {
-        self.dir.join(file_name(base, ext))
+        let mut name = file_name(base, ext);
+        if self.swapping.load(Ordering::Acquire) == base.0 && ext::SEGMENT.contains(&ext) {
+            name.push_str(".swap");
+        }
+        self.dir.join(name)
+    }
+
+    /// From now on the files of this segment have `.swap` names. Under the partition's lock.
+    pub(crate) fn set_swapping(&self, base: Option<Offset>) {
+        self.swapping.store(base.map_or(-1, |base| base.0), Ordering::Release);
     }
 
     pub(crate) fn open(

@@ -34,7 +34,9 @@ mod txn_index;
 mod validate;
 
 pub use append::Appended;
-pub use clean::{CleanError, CleanProgress, CleanRules, CleanWork, Cleanable, Cleaning};
+pub use clean::{
+    CleanError, CleanProgress, CleanRules, CleanWork, Cleanable, Cleaning, Installing, NamesSync,
+};
 pub use config::{LogConfig, OpenLog};
 pub use cut::DeleteWork;
 pub use disk::{DirEntry, Disk, DiskFile, OpenMode, Space};

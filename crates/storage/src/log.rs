@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU32;
 
 use ottla_protocol::ids::{LeaderEpoch, Monotonic, Offset, Timestamp};
 
+use crate::clean::Swap;
 use crate::config::LogConfig;
 use crate::epochs::{EpochCache, EpochEntry};
 use crate::error::StorageError;
@@ -31,6 +32,8 @@ pub struct Log {
     /// Counts truncations, shared with the slices given out.
     pub(crate) truncations: Arc<AtomicU32>,
     pub(crate) offline: bool,
+    /// A compacted segment that is taking its place.
+    pub(crate) swap: Option<Box<Swap>>,
 }
 
 /// What only the active segment has.

@@ -32,6 +32,12 @@ impl OpenFiles {
         Arc::new(Self { max: max.max(1), slots: Mutex::default() })
     }
 
+    /// The bound.
+    #[must_use]
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
     /// Takes a file in that was just opened, and closes others for it.
     fn admit(&self, slot: &Arc<Slot>) {
         let mut closed = Vec::new();

@@ -145,6 +145,7 @@ impl Log {
             },
             truncations: Arc::default(),
             offline: false,
+            swap: None,
         })
     }
 

@@ -19,14 +19,38 @@ use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
 enum Act {
-    Append { key: u8, count: u8, tombstone: bool, codec: u8 },
-    Transaction { pid: u8, key: u8 },
-    End { pid: u8, commit: bool },
-    Idempotent { key: u8 },
+    Append {
+        key: u8,
+        count: u8,
+        tombstone: bool,
+        codec: u8,
+    },
+    Transaction {
+        pid: u8,
+        key: u8,
+    },
+    End {
+        pid: u8,
+        commit: bool,
+    },
+    Idempotent {
+        key: u8,
+    },
     Roll,
-    Clean { buffer: u8, hours: u8 },
-    Reopen { clean: bool },
-    Truncate { back: u8 },
+    Clean {
+        buffer: u8,
+        hours: u8,
+    },
+    /// A cleaning that somebody else gets in the way of.
+    CleanPartly {
+        steps: u8,
+    },
+    Reopen {
+        clean: bool,
+    },
+    Truncate {
+        back: u8,
+    },
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -39,6 +63,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         2 => (0_u8..6).prop_map(|key| Act::Idempotent { key }),
         3 => Just(Act::Roll),
         4 => (0_u8..9, 0_u8..40).prop_map(|(buffer, hours)| Act::Clean { buffer, hours }),
+        4 => (0_u8..5).prop_map(|steps| Act::CleanPartly { steps }),
         2 => any::<bool>().prop_map(|clean| Act::Reopen { clean }),
         1 => (0_u8..20).prop_map(|back| Act::Truncate { back }),
     ];
@@ -67,6 +92,11 @@ fn run(acts: &[Act]) {
                     ..CleanRules::default()
                 };
                 model.clean(&mut log, &rules);
+            }
+            Act::CleanPartly { steps } => {
+                flush(&mut log);
+                let rules = CleanRules { min_dirty_ratio: 0.0, ..CleanRules::default() };
+                model.clean_partly(&mut log, &rules, steps);
             }
             Act::Reopen { clean: stop } => {
                 if stop {

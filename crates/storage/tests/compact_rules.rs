@@ -11,11 +11,13 @@
 mod common;
 mod compaction;
 
+use std::path::Path;
+
 use common::*;
 use compaction::*;
 use ottla_protocol::ids::{Offset, Timestamp};
 use ottla_protocol::records::{BatchHeader, BatchOptions, ControlType, batches};
-use ottla_storage::{CleanProgress, CleanRules, Cleaning, Log, LogConfig};
+use ottla_storage::{CleanProgress, CleanRules, Cleaning, Disk, Installing, Log, LogConfig};
 use ottla_testkit::MemDisk;
 
 const ALWAYS: CleanRules = CleanRules {
@@ -257,6 +259,32 @@ fn a_log_that_changes_meanwhile_is_left_as_it_is() {
             assert_eq!(raw_from(&log, Offset(0)), before, "{name} after {steps} steps");
             assert!(disk.tree().iter().all(|file| !file.ends_with(".cleaned")), "{name}");
         }
+    }
+}
+
+#[test]
+fn a_topic_that_is_deleted_while_a_compacted_segment_takes_its_place_is_no_error() {
+    for steps in 0..3 {
+        let (disk, mut log) = new_log();
+        for i in 0..4 {
+            put(&mut log, "k", Some(&i.to_string()), 0);
+            seal(&mut log, 0);
+        }
+        let mut work = start(&log, &ALWAYS, None, 0).unwrap();
+        while work.step(1).unwrap() != Cleaning::Ready {}
+        let mut sync = None;
+        for step in 0..=steps {
+            let Installing::Sync(names) = log.install_step(&mut work, at(0)).unwrap() else {
+                panic!("step {step} needs a sync");
+            };
+            sync = Some(names);
+            if step < steps {
+                sync.take().unwrap().run().unwrap();
+            }
+        }
+        log.leave_directory();
+        disk.rename(Path::new("/data/t-0"), Path::new("/data/t-0.0-delete")).unwrap();
+        sync.unwrap().run().unwrap();
     }
 }
 

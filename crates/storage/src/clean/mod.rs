@@ -8,8 +8,8 @@
 //! 2. [`CleanWork::step`], without the lock and some bytes at a time, first maps the keys of the
 //!    dirty part to their newest offsets, then copies group after group of segments into one new
 //!    segment each (`.cleaned` files).
-//! 3. [`Log::install_cleaned`], under the lock, puts a new segment where its group was, unless the
-//!    log was truncated or the group deleted meanwhile.
+//! 3. [`Log::install_step`], some times under the lock, puts a new segment where its group was, unless
+//!    the log was truncated or the group deleted meanwhile.
 //!
 //! Readers that hold a slice of a replaced segment keep its open file.
 
@@ -21,6 +21,8 @@ mod plan;
 mod transactions;
 mod work;
 
+pub(crate) use install::Swap;
+pub use install::{Installing, NamesSync};
 pub use plan::{CleanProgress, CleanRules, Cleanable};
 pub use work::{CleanError, CleanWork, Cleaning};
 

@@ -213,6 +213,11 @@ impl CleanWork {
         self.snapshot.truncations.load(Ordering::Acquire) != self.snapshot.truncations_seen
     }
 
+    /// Whether a segment is complete and not installed yet.
+    pub(super) const fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready { .. })
+    }
+
     /// Takes the complete segment and the sources it replaces.
     pub(super) fn take_ready(&mut self) -> Option<(Vec<Source>, Output)> {
         match std::mem::replace(&mut self.phase, Phase::Next) {

@@ -16,8 +16,8 @@ use ottla_protocol::records::{
     BatchBuilder, BatchOptions, Compression, ControlType, WalkLimits, batches, records,
 };
 use ottla_storage::{
-    CleanProgress, CleanRules, CleanWork, Cleaning, Log, LogConfig, ProduceRules, TxnEnd,
-    TxnMarker, validate,
+    CleanProgress, CleanRules, CleanWork, Cleaning, Installing, Log, LogConfig, ProduceRules,
+    TxnEnd, TxnMarker, validate,
 };
 
 use crate::common::*;
@@ -152,6 +152,27 @@ impl Model {
             assert!(times < 200, "a cleaning gets further");
         }
         times
+    }
+
+    /// Begins to clean and stops after `steps` steps of putting the first new segment in place.
+    pub(crate) fn clean_partly(&mut self, log: &mut Log, rules: &CleanRules, steps: u8) {
+        let Some(mut work) = start(log, rules, self.progress, self.now) else { return };
+        loop {
+            match work.step(1 << 20).unwrap() {
+                Cleaning::Working => {}
+                Cleaning::Ready => break,
+                Cleaning::Finished => return,
+            }
+        }
+        self.committed = log.log_end_offset().0;
+        for _ in 0..steps {
+            match log.install_step(&mut work, at(self.now)).unwrap() {
+                Installing::Sync(names) => names.run().unwrap(),
+                Installing::Done(replaced) => return replaced.run().unwrap(),
+                Installing::Abandoned => return,
+            }
+        }
+        work.abandon();
     }
 
     /// Whether the log says still what was written.
