@@ -456,7 +456,8 @@ impl Partition {
             Isolation::Uncommitted => offsets.high_watermark,
             Isolation::Committed => offsets.last_stable,
         };
-        if read.offset >= upper_bound {
+        let wants_nothing = read.bytes_max == 0 && !read.at_least_one_batch;
+        if read.offset >= upper_bound || wants_nothing {
             return Ok(ReadOutcome { offsets, slice: None, aborted: Vec::new() });
         }
         let slice = state

@@ -78,6 +78,10 @@ fn failed(error: ErrorCode) -> FetchResponse {
     FetchResponse { error_code: error.code(), ..FetchResponse::default() }
 }
 
+/// One answer is made of this part of the files that logs may hold open, and of one at least; the
+/// other partitions have their turn in the next one.
+const FILES_OF_AN_ANSWER: usize = 8;
+
 /// The session side of a request.
 enum SessionUse {
     /// No session: answer everything, remember nothing.
@@ -249,10 +253,12 @@ impl Wait<FetchResponse> for FetchWait {
 impl FetchWait {
     /// Reads every partition once, within the byte limits. The first batch that is found is given
     /// whole, so that a client makes progress whatever its limits are.
-    fn read(&self, _ctx: &Context<'_>) -> Pass {
+    fn read(&self, ctx: &Context<'_>) -> Pass {
         let mut pass =
             Pass { results: Vec::with_capacity(self.targets.len()), bytes: 0, urgent: false };
         let mut left = self.bytes_max;
+        // An answer holds the files open that it is sent from.
+        let mut files = (ctx.broker.open_files.max() / FILES_OF_AN_ANSWER).max(1);
         for target in &self.targets {
             let bytes_max = left.min(u32::try_from(target.want.bytes_max).unwrap_or(0));
             let result = self.read_one(target, bytes_max, pass.bytes == 0);
@@ -261,6 +267,10 @@ impl FetchWait {
                     let len = outcome.slice.as_ref().map_or(0, |slice| slice.len);
                     left = left.saturating_sub(len);
                     pass.bytes += i64::from(len);
+                    files -= usize::from(len > 0);
+                    if files == 0 {
+                        (left, files, pass.urgent) = (0, usize::MAX, true);
+                    }
                 }
                 Ok(Found::Diverging(..)) | Err(_) => pass.urgent = true,
             }

@@ -148,6 +148,18 @@ impl Node {
     /// # Errors
     /// What is wrong with the disk's content.
     pub(crate) fn open(disk: &MemDisk, settings: &[(&str, &str)]) -> Result<Self, StartError> {
+        Self::open_within(disk, settings, usize::MAX)
+    }
+
+    /// As [`Node::open`]; its logs hold at most `files_max` files open.
+    ///
+    /// # Errors
+    /// What is wrong with the disk's content.
+    pub(crate) fn open_within(
+        disk: &MemDisk,
+        settings: &[(&str, &str)],
+        files_max: usize,
+    ) -> Result<Self, StartError> {
         let world = World::new();
         let mut all = vec![
             ("log.dirs", DIR),
@@ -174,7 +186,7 @@ impl Node {
         let start = StartBroker {
             env,
             disk,
-            open_files: OpenFiles::new(usize::MAX),
+            open_files: OpenFiles::new(files_max),
             config: Arc::new(config),
             dirs,
             advertised,
