@@ -292,16 +292,48 @@ fn a_client_that_asks_for_telemetry_gets_an_id_and_no_metrics_to_push() {
 #[test]
 fn only_what_does_all_that_kafkas_does_is_listed() {
     let mut broker = TestBroker::start();
+    for (key, want) in [(55, true), (81, true), (34, false), (80, false)] {
+        assert_eq!(lists(&mut broker, key), want, "API key {key}");
+    }
+}
+
+#[test]
+fn telemetry_is_listed_while_a_subscription_asks_for_it() {
+    use m::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+    let mut broker = TestBroker::start();
+    assert!(![71, 72].iter().any(|&key| lists(&mut broker, key)), "nothing is subscribed to");
+    let mut set = |operation, want| {
+        let config = AlterableConfig {
+            name: "metrics".into(),
+            config_operation: operation,
+            value: Some("*".into()),
+            ..Default::default()
+        };
+        let resource = AlterConfigsResource {
+            resource_type: 16,
+            resource_name: "all".into(),
+            configs: vec![config],
+            ..Default::default()
+        };
+        let request =
+            m::IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+        assert_eq!(broker.call(1, &request).responses[0].error_code, 0);
+        for key in [71, 72] {
+            assert_eq!(lists(&mut broker, key), want, "API key {key}");
+        }
+    };
+    set(0, true);
+    set(1, false);
+}
+
+/// Whether ApiVersions lists an API.
+fn lists(broker: &mut TestBroker, key: i16) -> bool {
     let request = m::ApiVersionsRequest {
         client_software_name: "test".into(),
         client_software_version: "1".into(),
         ..Default::default()
     };
-    let answer = broker.call(4, &request);
-    let lists = |key| answer.api_keys.iter().any(|api| api.api_key == key);
-    for (key, want) in [(55, true), (81, true), (34, false), (71, true), (72, true), (80, false)] {
-        assert_eq!(lists(key), want, "API key {key}");
-    }
+    broker.call(4, &request).api_keys.iter().any(|api| api.api_key == key)
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! ApiVersions (KIP-35, 511, 584, 1242): the APIs, their versions and the features.
 
-use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::api_versions_response::{
     ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
 };
 use ottla_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use ottla_protocol::{ApiKey, ErrorCode};
 
 use super::{Handler, Reply, Row, Rule, TABLE};
 use crate::context::Context;
@@ -75,6 +75,10 @@ fn api(row: &Row) -> ApiVersion {
     }
 }
 
+const fn is_telemetry(key: ApiKey) -> bool {
+    matches!(key, ApiKey::GetTelemetrySubscriptions | ApiKey::PushTelemetry)
+}
+
 fn answer(ctx: &Context<'_>) -> ApiVersionsResponse {
     let supported = ottla_metadata::features::FEATURES.iter();
     // Before version 4, clients refuse features whose lowest level is 0 (KAFKA-17011).
@@ -93,7 +97,10 @@ fn answer(ctx: &Context<'_>) -> ApiVersionsResponse {
         ..FinalizedFeatureKey::default()
     });
     let kind = ctx.connection.listener.kind;
-    let here = TABLE.iter().filter(|row| row.advertised && row.is_served_on(kind));
+    let telemetry = ctx.broker.telemetry.is_wanted();
+    let here = TABLE.iter().filter(|row| {
+        row.advertised && row.is_served_on(kind) && (telemetry || !is_telemetry(row.key))
+    });
     ApiVersionsResponse {
         api_keys: here.map(api).collect(),
         supported_features: supported_features.collect(),

@@ -47,6 +47,12 @@ impl Telemetry {
         self.subscriptions.store(Subscriptions::of(image, version).into());
     }
 
+    /// Whether anything is subscribed to. While nothing is, the APIs are not advertised, as by a Kafka
+    /// without a receiver: clients do not ask then.
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.subscriptions.load().is_empty()
+    }
+
     /// What a client is to push.
     ///
     /// # Errors

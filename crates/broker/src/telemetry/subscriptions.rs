@@ -73,6 +73,10 @@ impl Subscriptions {
         Self { version, all: resources.filter_map(rule).collect() }
     }
 
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// All that a client is to push, of every subscription that is for it.
     pub(crate) fn for_client(&self, id: Uuid, facts: &ClientFacts) -> Subscription {
         let (mut metrics, mut interval_ms) = (BTreeSet::new(), INTERVAL_MS_DEFAULT);
