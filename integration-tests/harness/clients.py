@@ -83,6 +83,10 @@ class Background:
     def _collect(self):
         for line in self.process.stdout:
             self.lines.append(json.loads(line))
+            self.heard(self.lines[-1])
+
+    def heard(self, line):
+        """A line came; for those who want to know at once."""
 
     def send(self, record):
         self.process.stdin.write(json.dumps(record) + "\n")

@@ -44,6 +44,7 @@ NEEDS = {
     "restart": ["venv", "kcat", "java", "go", "node"],
     "quotas": ["venv", "tools"],
     "telemetry": ["venv", "tools"],
+    "groups": ["venv", "java", "go", "node"],
     "hostile": ["venv"],
     "interchange": ["venv", "kafka"],
 }

@@ -19,7 +19,7 @@ import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
-/** Client program on kafka-clients: produce | read | group, see README.md. */
+/** Client program on kafka-clients: produce | read | group | member, see README.md. */
 public final class Client {
     private static final HexFormat HEX = HexFormat.of();
 
@@ -28,6 +28,7 @@ public final class Client {
         switch (args[0]) {
             case "produce" -> produce(broker);
             case "read" -> read(broker, List.of(args).subList(2, args.length));
+            case "member" -> Member.run(broker, args[2], args[3], args[4], args[5]);
             default -> group(broker, args[2], Integer.parseInt(args[3]), List.of(args).subList(4, args.length));
         }
     }

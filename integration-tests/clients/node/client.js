@@ -1,4 +1,4 @@
-// Client program on kafkajs: produce | read | group, see README.md.
+// Client program on kafkajs: produce | read | group | member, see README.md.
 const readline = require('readline');
 const { kafka, until } = require('./kafka');
 
@@ -133,11 +133,39 @@ async function group(broker, name, count, topics) {
   await consumer.disconnect();
 }
 
+// One member of a group until the input ends. kafkajs knows eager assignors and dynamic members alone.
+async function member(broker, name, topic) {
+  const consumer = kafka(broker).consumer({
+    groupId: name, sessionTimeout: 6000, heartbeatInterval: 1000, maxWaitTimeInMs: 200, retry: { retries: 60 },
+  });
+  let owned = [];
+  consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+    if (owned.length) emit({ event: 'revoked', partitions: owned });
+    owned = payload.memberAssignment[topic] || [];
+    emit({ event: 'assigned', partitions: owned });
+  });
+  await consumer.connect();
+  await consumer.subscribe({ topics: [topic], fromBeginning: true });
+  await consumer.run({
+    autoCommit: false,
+    eachBatch: async ({ batch: { partition, messages } }) => {
+      for (const message of messages) emit({ partition, offset: Number(message.offset) });
+      const next = Number(messages[messages.length - 1].offset) + 1;
+      await consumer.commitOffsets([{ topic, partition, offset: String(next) }]);
+      emit({ event: 'committed', partition, offset: next });
+    },
+  });
+  process.stdin.resume();
+  await new Promise((resolve) => process.stdin.on('end', resolve));
+  await consumer.disconnect();
+}
+
 const [mode, broker, ...rest] = process.argv.slice(2);
 const modes = {
   produce: () => produce(broker),
   read: () => read(broker, rest),
   group: () => group(broker, rest[0], Number(rest[1]), rest.slice(2)),
+  member: () => member(broker, rest[0], rest[3]),
 };
 modes[mode]().then(
   () => process.exit(0),

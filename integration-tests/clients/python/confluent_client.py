@@ -1,4 +1,4 @@
-"""Client program on confluent-kafka (librdkafka): produce | read | group, see README.md."""
+"""Client program on confluent-kafka (librdkafka): produce | read | group | member, see README.md."""
 
 import sys
 import threading
@@ -94,6 +94,36 @@ def commit(consumer):
     raise SystemExit("commit failed")
 
 
+def member(broker, group, assignor, instance, topic):
+    """One member of a group until the input ends."""
+    ending = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ending.set()), daemon=True).start()
+    static = {} if instance == "-" else {"group.instance.id": instance}
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": group, "auto.offset.reset": "earliest",
+                         "enable.auto.commit": False, "reconnect.backoff.max.ms": 500, "heartbeat.interval.ms": 1000,
+                         "session.timeout.ms": 45000 if static else 6000,
+                         "partition.assignment.strategy": "cooperative-sticky" if assignor == "cooperative" else "range",
+                         **static})
+    consumer.subscribe([topic], on_assign=teller("assigned"), on_revoke=teller("revoked"), on_lost=teller("revoked"))
+    while not ending.is_set():
+        messages = [one for one in consumer.consume(100, 0.2) if not one.error()]
+        after = {one.partition(): one.offset() + 1 for one in messages}
+        for one in messages:
+            lines.emit({"partition": one.partition(), "offset": one.offset()})
+        try:
+            if after:
+                consumer.commit(offsets=[TopicPartition(topic, *at) for at in after.items()], asynchronous=False)
+                for partition, offset in after.items():
+                    lines.emit({"event": "committed", "partition": partition, "offset": offset})
+        except KafkaException as error:
+            print(f"commit: {error}", file=sys.stderr)
+    consumer.close()
+
+
+def teller(event):
+    return lambda _, partitions: lines.emit({"event": event, "partitions": [one.partition for one in partitions]})
+
+
 def show(message):
     lines.consumed(message.topic(), message.partition(), message.offset(), message.timestamp()[1],
                    (message.key(), message.value(), message.headers()))
@@ -105,5 +135,7 @@ if __name__ == "__main__":
         produce(broker)
     elif mode == "read":
         read(broker, rest)
+    elif mode == "member":
+        member(broker, *rest)
     else:
         group(broker, rest[0], int(rest[1]), rest[2:])
