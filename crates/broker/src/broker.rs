@@ -24,6 +24,7 @@ use crate::groups::{Groups, OFFSETS_TOPIC};
 use crate::jobs::{Due, Job};
 use crate::loggers::Loggers;
 use crate::metrics::Metrics;
+use crate::moves::Moves;
 use crate::partition::{Directory, Partition};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
@@ -88,6 +89,7 @@ pub struct Broker {
     pub(crate) loggers: Loggers,
     pub(crate) cleaner: Cleaner,
     pub(crate) flusher: Flusher,
+    pub(crate) moves: Moves,
     pub(crate) timers: Timers<Due>,
 }
 
@@ -322,6 +324,7 @@ impl Broker {
             }
         }
         self.cleaner.stop();
+        self.moves.stop(self);
         self.close_partitions(now);
         if let Err(error) = self.quorum.close(now) {
             tracing::warn!("the metadata log was not closed cleanly: {error}");

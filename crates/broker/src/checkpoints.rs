@@ -53,7 +53,7 @@ impl Broker {
             return None;
         }
         let all = self.partitions.all().into_iter();
-        let here = all.filter(|partition| partition.directory.id == directory.id);
+        let here = all.filter(|partition| partition.directory().id == directory.id);
         let said: Vec<_> = here.filter_map(|p| offset(&p).map(|offset| (p, offset))).collect();
         let entries = said.iter().map(|(p, offset)| (&*p.name.topic, p.name.index, *offset));
         match checkpoint::write(self.disk(), &directory.path, name, entries) {
@@ -69,7 +69,7 @@ impl Broker {
     pub(crate) fn close_partitions(&self, now: Now) {
         let all = self.partitions.all();
         for directory in &self.directories {
-            let here: Vec<_> = all.iter().filter(|p| p.directory.id == directory.id).collect();
+            let here: Vec<_> = all.iter().filter(|p| p.directory().id == directory.id).collect();
             if directory.offline().is_none()
                 && let Err(reason) = self.close_together(directory, &here, now)
             {

@@ -58,6 +58,18 @@ impl Cleaner {
     }
 }
 
+impl Cleaner {
+    /// Forgets what is known of a partition's log: another one takes its place.
+    pub(crate) fn forget(&self, partition: &Arc<Partition>) {
+        let mut state = self.state.lock();
+        if state.current.as_ref().is_some_and(|current| Arc::ptr_eq(&current.partition, partition))
+        {
+            state.abandon();
+        }
+        state.progress.remove(&id(partition));
+    }
+}
+
 impl State {
     fn abandon(&mut self) {
         if let Some(current) = self.current.take() {
@@ -173,7 +185,8 @@ impl Broker {
         let mut best: Option<(Arc<Partition>, CleanRules, Cleanable)> = None;
         for partition in all {
             let topic = partition.topic_config();
-            if !topic.compact || state.uncleanable.contains(&id(&partition)) {
+            let left_alone = |id: Id| state.uncleanable.contains(&id) || self.moves.has(id);
+            if !topic.compact || left_alone(id(&partition)) {
                 continue;
             }
             let rules = rules(&topic, config);
@@ -217,7 +230,7 @@ impl Broker {
             if let Some(damage) = found.damage {
                 tracing::warn!("{damage}");
             }
-            for partition in all.iter().filter(|p| p.directory.id == directory.id) {
+            for partition in all.iter().filter(|p| p.directory().id == directory.id) {
                 let key = (partition.name.topic.to_string(), partition.name.index);
                 if let Some(&first_dirty) = found.offsets.get(&key) {
                     let progress = CleanProgress::from_checkpoint(first_dirty);

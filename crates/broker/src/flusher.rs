@@ -50,7 +50,8 @@ impl Broker {
                 flushed = true;
             }
             all.iter().filter(|partition| partition.stays_unsynced(now)).for_each(|partition| {
-                directory.add_unsynced((partition.name.topic_id, partition.name.index));
+                let id = (partition.name.topic_id, partition.name.index);
+                partition.directory().add_unsynced(id);
             });
         }
         let last = Monotonic(self.flusher.checkpointed.load(Ordering::Relaxed));
@@ -88,6 +89,12 @@ impl Broker {
         let mut flushes = Vec::with_capacity(all.len());
         for partition in all {
             match partition.begin_shared_flush() {
+                // It was moved to another directory, maybe on another disk.
+                Some(Ok(_)) if partition.directory().id != directory.id => {
+                    partition.end_flush();
+                    let id = (partition.name.topic_id, partition.name.index);
+                    partition.directory().add_unsynced(id);
+                }
                 Some(Ok(flush)) => {
                     begun.push((partition, flush.covers));
                     flushes.push(flush);
@@ -125,8 +132,9 @@ impl Broker {
     pub(crate) fn sync_recovered(&self) {
         for directory in self.directories.iter().filter(|d| d.offline().is_none()) {
             let recovered = std::mem::take(&mut *self.recovered.lock());
-            let (here, rest) =
-                recovered.into_iter().partition(|partition| partition.directory.id == directory.id);
+            let (here, rest) = recovered
+                .into_iter()
+                .partition(|partition| partition.directory().id == directory.id);
             *self.recovered.lock() = rest;
             self.flush_together(directory, &here);
         }

@@ -52,6 +52,8 @@ pub enum Job {
     CheckpointRecoveryPoints,
     /// Compacts logs, one step.
     Clean,
+    /// Copies a replica to another directory, one step.
+    Move,
     /// Removes files that were renamed `.deleted`.
     Delete(DeleteWork),
     /// Removes the directory of a deleted partition.
@@ -75,6 +77,7 @@ impl Job {
             | Self::CheckpointHighWatermarks
             | Self::CheckpointRecoveryPoints
             | Self::Clean
+            | Self::Move
             | Self::Delete(_)
             | Self::RemoveDirectory(_) => Lane::Background,
         }
@@ -97,6 +100,7 @@ impl std::fmt::Debug for Job {
             Self::CheckpointHighWatermarks => f.write_str("checkpoint high watermarks"),
             Self::CheckpointRecoveryPoints => f.write_str("checkpoint recovery points"),
             Self::Clean => f.write_str("clean"),
+            Self::Move => f.write_str("move"),
             Self::Delete(_) => f.write_str("delete segments"),
             Self::RemoveDirectory(path) => write!(f, "remove {}", path.display()),
         }
@@ -157,6 +161,7 @@ impl Broker {
             Job::CheckpointHighWatermarks => self.checkpoint_high_watermarks(),
             Job::CheckpointRecoveryPoints => self.checkpoint_recovery_points(),
             Job::Clean => self.run_cleaner(),
+            Job::Move => self.run_moves(),
             Job::Delete(work) => {
                 if let Err(error) = work.run() {
                     tracing::warn!("segment files could not be removed: {error}");
@@ -187,7 +192,7 @@ impl Broker {
             let again = partition.flushed(result, self.env().now());
             if let Some(shards) = self.coordinator_of(&partition.name.topic) {
                 let index = partition.name.index.0;
-                if partition.directory.offline().is_some() {
+                if partition.directory().offline().is_some() {
                     // Nothing more is committed here: who waits for it is told so.
                     shards.give_up(index, self.env().now());
                 } else {

@@ -9,6 +9,7 @@
 //! What is absent: sockets, files (only `ottla_storage::Disk`), clocks, threads, tokio.
 
 pub mod api;
+mod assignments;
 mod broker;
 mod checkpoints;
 mod cleaner;
@@ -23,6 +24,7 @@ pub mod jobs;
 mod listener;
 mod loggers;
 pub mod metrics;
+mod moves;
 pub mod partition;
 pub mod partitions;
 mod producer_ids;

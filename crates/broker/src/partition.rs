@@ -280,8 +280,7 @@ pub struct AppendOutcome {
 pub struct Partition {
     /// Which one.
     pub name: PartitionName,
-    /// The log directory it lives in.
-    pub directory: Arc<Directory>,
+    directory: ArcSwap<Directory>,
     config: ArcSwap<TopicConfig>,
     state: Mutex<State>,
 }
@@ -292,6 +291,8 @@ pub struct Partition {
 enum Flush {
     Idle,
     Running,
+    /// None may begin: the log is about to be replaced by its copy in another directory.
+    Held,
 }
 
 /// What of a log is not synced, for the flush in the background.
@@ -347,7 +348,18 @@ impl Partition {
             appended: WaitList::default(),
             committed: WaitList::default(),
         };
-        Self { name, directory, config: ArcSwap::new(config), state: Mutex::new(state) }
+        Self {
+            name,
+            directory: ArcSwap::new(directory),
+            config: ArcSwap::new(config),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// The log directory it lives in.
+    #[must_use]
+    pub fn directory(&self) -> Arc<Directory> {
+        self.directory.load_full()
     }
 
     /// Appends a validated batch as leader. The first batch of a transaction needs the guard that
@@ -427,11 +439,11 @@ impl Partition {
             let flush = wanted && state.begin_flush();
             if !flush && !state.synced_acks && state.unsynced_since.is_none() {
                 state.unsynced_since = Some(now.monotonic);
-                self.directory.add_unsynced((self.name.topic_id, self.name.index));
+                self.directory.load().add_unsynced((self.name.topic_id, self.name.index));
             }
             AppendOutcome { appended, committed, flush }
         };
-        self.directory.changed.high_watermark();
+        self.directory.load().changed.high_watermark();
         wakes.deliver();
         Ok(outcome)
     }
@@ -520,7 +532,7 @@ impl Partition {
             let log_start = state.log.log_start_offset();
             state.high_watermark = state.high_watermark.max(log_start);
             if log_start != offsets.log_start {
-                self.directory.changed.everything();
+                self.directory.load().changed.everything();
             }
             state.appended.take_into(&mut wakes);
             result
@@ -714,7 +726,7 @@ impl Partition {
             state.advance_high_watermark(&mut wakes);
             state.high_watermark < state.log.log_end_offset() && state.begin_flush()
         };
-        self.directory.changed.recovery_point();
+        self.directory.load().changed.recovery_point();
         wakes.deliver();
         again
     }
@@ -729,7 +741,8 @@ impl Partition {
             if state.deleted {
                 return;
             }
-            self.directory.take_offline(&format!("fsync of {} failed: {reason}", self.name));
+            let directory = self.directory.load();
+            directory.take_offline(&format!("fsync of {} failed: {reason}", self.name));
             state.log.go_offline();
             state.appended.take_into(&mut wakes);
             state.committed.take_into(&mut wakes);
@@ -792,6 +805,83 @@ impl Partition {
         self.lead(false, LeaderEpoch::NONE);
     }
 
+    /// Reads batches from `offset` on, committed or not and whoever leads, with the log's start and
+    /// end.
+    ///
+    /// # Errors
+    /// The directory is offline, or an I/O error takes it offline now.
+    pub(crate) fn read_to_copy(
+        &self,
+        offset: Offset,
+        bytes_max: u32,
+    ) -> Result<(Offset, Offset, Option<LogSlice>), PartitionError> {
+        self.check_online()?;
+        let state = self.state.lock();
+        let (start, end) = (state.log.log_start_offset(), state.log.log_end_offset());
+        if offset < start || offset >= end {
+            return Ok((start, end, None));
+        }
+        let slice = state.log.read(offset, bytes_max, end, true);
+        let slice = slice.map_err(|error| self.read_failed(error))?;
+        Ok((start, end, Some(slice)))
+    }
+
+    /// The settings of the log.
+    pub(crate) fn log_config(&self) -> LogConfig {
+        self.state.lock().log.config().clone()
+    }
+
+    /// Lets no flush begin until [`Partition::release_flushes`] or [`Partition::switch_log`]. False if
+    /// one is running.
+    pub(crate) fn hold_flushes(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.flush == Flush::Running {
+            return false;
+        }
+        state.flush = Flush::Held;
+        true
+    }
+
+    /// Lets flushes begin again. True if the caller must submit one.
+    pub(crate) fn release_flushes(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.flush == Flush::Held {
+            state.flush = Flush::Idle;
+        }
+        state.high_watermark < state.log.log_end_offset() && state.begin_flush()
+    }
+
+    /// Puts `copy` in the place of the log, which it then holds, if `take_over` says that it has all
+    /// of it and its name. Flushes are held. True if it is done: the caller must submit a flush.
+    ///
+    /// # Errors
+    /// Those of `take_over`; nothing changes then.
+    pub(crate) fn switch_log<E>(
+        &self,
+        copy: &mut Log,
+        directory: &Arc<Directory>,
+        take_over: impl FnOnce(&mut Log, &Log) -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        let mut wakes = Wakes::default();
+        {
+            let mut state = self.state.lock();
+            if state.deleted || !take_over(copy, &state.log)? {
+                return Ok(false);
+            }
+            std::mem::swap(&mut state.log, copy);
+            let (epoch, high_watermark) = (state.leader_epoch, state.high_watermark);
+            if state.leads && state.log.log_end_offset() > Offset::ZERO {
+                state.log.assign_epoch_start(epoch);
+            }
+            state.log.on_high_watermark(high_watermark);
+            self.directory.store(Arc::clone(directory));
+            state.flush = Flush::Running;
+            state.appended.take_into(&mut wakes);
+        }
+        wakes.deliver();
+        Ok(true)
+    }
+
     /// Closes the log for a clean stop.
     ///
     /// # Errors
@@ -810,7 +900,7 @@ impl Partition {
     }
 
     fn check_online(&self) -> Result<(), PartitionError> {
-        match self.directory.offline() {
+        match self.directory.load().offline() {
             None => Ok(()),
             Some(reason) => Err(PartitionError::Offline(reason.to_owned())),
         }
@@ -835,7 +925,7 @@ impl Partition {
             return PartitionError::DiskFull(error.to_string());
         }
         let reason = format!("{}: {error}", self.name);
-        self.directory.take_offline(&reason);
+        self.directory.load().take_offline(&reason);
         PartitionError::Offline(reason)
     }
 }
@@ -878,7 +968,9 @@ impl State {
 
     fn begin_flush(&mut self) -> bool {
         let idle = self.flush == Flush::Idle;
-        self.flush = Flush::Running;
+        if idle {
+            self.flush = Flush::Running;
+        }
         idle
     }
 }

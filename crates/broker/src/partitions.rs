@@ -60,7 +60,7 @@ impl Partitions {
     #[must_use]
     pub fn count_in(&self, directory: Uuid) -> usize {
         let by_topic = self.by_topic.read();
-        by_topic.values().flatten().flatten().filter(|p| p.directory.id == directory).count()
+        by_topic.values().flatten().flatten().filter(|p| p.directory().id == directory).count()
     }
 
     /// All partitions at this moment, in no particular order of topics.

@@ -53,7 +53,9 @@ impl Broker {
         }
         let image = Arc::new(image);
         self.image.store(Arc::clone(&image));
-        self.shrink_isrs(touched.topics.iter().filter_map(|id| image.topic_by_id(*id)));
+        let topics = touched.topics.iter().filter_map(|id| image.topic_by_id(*id));
+        self.shrink_isrs(topics.clone());
+        self.assign_directories(&image, topics);
     }
 
     fn apply_topic(&self, image: &Image, topic: &TopicImage) {
@@ -152,7 +154,8 @@ impl Broker {
         };
         if known.as_ref().is_some_and(|known| known.topic_id != topic.id) {
             // Left by a topic of this name that was deleted while this broker was down.
-            self.mark_deleted(directory, &topic.name, index)?;
+            let name = dirs::log_dir_name(&topic.name, index);
+            self.mark_deleted(directory, &name, (&topic.name, index))?;
             leftovers.forget(&topic.name, index);
         }
         let (recovery_point, log_start_offset) = leftovers.offsets(&topic.name, index);
@@ -176,7 +179,8 @@ impl Broker {
     }
 
     /// The directory that a partition lives in: where its files are, where the controller says, or
-    /// the one with the fewest partitions.
+    /// the one with the fewest partitions. A crash while the partition is moved may leave its files
+    /// in two: then those count that the controller names, and the others are set aside.
     fn directory_for(
         &self,
         topic: &str,
@@ -187,49 +191,69 @@ impl Broker {
         if self.directories.len() == 1 {
             return all.next();
         }
-        if let Some(id) = assigned
-            && let Some(found) = all.clone().find(|(directory, _)| directory.id == id)
-        {
-            return Some(found);
+        let is_named = |(directory, _): &(&Arc<Directory>, &Leftovers)| {
+            assigned.is_some_and(|id| id == directory.id)
+        };
+        let named = all.clone().find(is_named);
+        if named.is_some_and(|(directory, _)| directory.offline().is_some()) {
+            // The files may be there: the partition must not begin anew elsewhere.
+            return named;
         }
         let name = dirs::log_dir_name(topic, index);
-        let has = |directory: &Directory| {
+        let online = all.filter(|(directory, _)| directory.offline().is_none());
+        let has_files = |(directory, _): &(&Arc<Directory>, &Leftovers)| {
             self.disk().exists(&directory.path.join(&name)).unwrap_or(false)
         };
-        if let Some(found) = all.clone().find(|(directory, _)| has(directory)) {
+        let holders: Vec<_> = online.clone().filter(has_files).collect();
+        if let Some(found) = holders.iter().copied().find(is_named) {
+            for (other, _) in holders.iter().filter(|holder| !is_named(holder)) {
+                self.set_aside(other, (topic, index));
+            }
             return Some(found);
         }
-        let online = all.filter(|(directory, _)| directory.offline().is_none());
-        online.min_by_key(|(directory, _)| self.partitions.count_in(directory.id))
+        let fewest = || online.min_by_key(|(directory, _)| self.partitions.count_in(directory.id));
+        holders.first().copied().or(named).or_else(fewest)
+    }
+
+    /// Renames the directory of a log that does not count to `-stray`: kept, and not loaded.
+    fn set_aside(&self, directory: &Directory, (topic, index): (&str, PartitionIndex)) {
+        let from = dirs::log_dir_name(topic, index);
+        let to = dirs::stray_dir_name(topic, index, self.random_uuid());
+        match dirs::rename_log(self.disk(), &directory.path, &from, &to) {
+            Ok(()) => tracing::warn!(
+                "{topic}-{index} was moved to another directory; what was left of it is kept as {}",
+                directory.path.join(to).display()
+            ),
+            Err(error) => directory.take_offline(&error.to_string()),
+        }
     }
 
     fn remove_topic(&self, id: Uuid) {
         for partition in self.partitions.remove_topic(id) {
             partition.resign();
-            partition.directory.changed.everything();
+            partition.directory().changed.everything();
             if let Some(shards) = self.coordinator_of(&partition.name.topic) {
                 shards.give_up(partition.name.index.0, self.env().now());
             }
             let name = &partition.name;
-            let result = self.mark_deleted(&partition.directory, &name.topic, name.index);
-            if let Err(error) = result {
-                partition.directory.take_offline(&format!("{name} cannot be deleted: {error}"));
+            let directory = partition.directory();
+            let from = dirs::log_dir_name(&name.topic, name.index);
+            if let Err(error) = self.mark_deleted(&directory, &from, (&name.topic, name.index)) {
+                directory.take_offline(&format!("{name} cannot be deleted: {error}"));
             }
         }
     }
 
-    /// Renames a partition's directory to `-delete` and removes it after `file.delete.delay.ms`.
-    fn mark_deleted(
+    /// Renames the directory of a partition's log to `-delete` and removes it after
+    /// `file.delete.delay.ms`.
+    pub(crate) fn mark_deleted(
         &self,
         directory: &Directory,
-        topic: &str,
-        index: PartitionIndex,
+        from: &str,
+        (topic, index): (&str, PartitionIndex),
     ) -> Result<(), dirs::DirsError> {
-        let random = (u128::from(self.env().random()) << 64) | u128::from(self.env().random());
-        let unique = Uuid::from_random(random.to_be_bytes());
-        let (from, to) =
-            (dirs::log_dir_name(topic, index), dirs::delete_dir_name(topic, index, unique));
-        dirs::rename_log(self.disk(), &directory.path, &from, &to)?;
+        let to = dirs::delete_dir_name(topic, index, self.random_uuid());
+        dirs::rename_log(self.disk(), &directory.path, from, &to)?;
         let delay = self.config().get(ottla_config::keys::LOG_SEGMENT_DELETE_DELAY_MS);
         self.delete_later(Job::RemoveDirectory(directory.path.join(to)), delay);
         Ok(())

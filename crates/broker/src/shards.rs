@@ -340,7 +340,7 @@ impl<M: Coordinator> Shards<M> {
     /// the disk will give back, so the shard is given up, and who waits is told.
     fn online_shard(&self, index: i32, now: Now) -> Option<Arc<Shard<M>>> {
         let shard = self.shard(index)?;
-        if shard.partition.directory.offline().is_some() {
+        if shard.partition.directory().offline().is_some() {
             self.give_up(index, now);
             return None;
         }

@@ -33,6 +33,7 @@ use crate::groups::Groups;
 use crate::jobs::{Due, FLUSH_CHECK_MS, Job};
 use crate::loggers::Loggers;
 use crate::metrics::Metrics;
+use crate::moves::Moves;
 use crate::partition::Directory;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
@@ -182,6 +183,7 @@ impl Broker {
             loggers: Loggers::default(),
             cleaner: Cleaner::default(),
             flusher: Flusher::default(),
+            moves: Moves::default(),
             timers: Timers::default(),
         };
         broker.command_now(Command::Activate)?;
@@ -213,8 +215,11 @@ impl Broker {
     pub fn serve(self: &Arc<Self>) -> Result<(), StartError> {
         self.sync_recovered();
         self.opened.store(true, Ordering::Release);
+        self.resume_moves();
         // Unfenced, this broker is given its leaderships; coordinators read partitions it leads.
         self.heartbeat_now(false)?;
+        let image = self.image();
+        self.assign_directories(&image, image.topics());
         self.take_over_shards();
         let now = self.env().now();
         let config = self.config();
@@ -341,7 +346,7 @@ impl Broker {
         }
     }
 
-    fn random_uuid(&self) -> Uuid {
+    pub(crate) fn random_uuid(&self) -> Uuid {
         let random = (u128::from(self.env().random()) << 64) | u128::from(self.env().random());
         Uuid::from_random(random.to_be_bytes())
     }

@@ -515,22 +515,23 @@ fn a_node_that_wants_to_vote_is_told_that_this_quorum_has_one_voter() {
     assert_eq!(answer.error_code, ErrorCode::InvalidRequest.code());
 }
 
-/// Sets a large value on each of the topics in one request; the error of the first.
-fn configure(node: &Node, client: &mut Client, topics: &[String]) -> i16 {
+/// Sets 300 settings of 30 KB each in one request; its error.
+fn configure(node: &Node, client: &mut Client) -> i16 {
     use m::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
-    let value = vec!["1:1"; 30_000 / 4].join(",");
-    let resource = |name: &String| AlterConfigsResource {
-        resource_type: 2,
-        resource_name: name.as_str().into(),
-        configs: vec![AlterableConfig {
-            name: "leader.replication.throttled.replicas".into(),
-            value: Some(value.as_str().into()),
-            ..AlterableConfig::default()
-        }],
+    let value = "x".repeat(30_000);
+    let config = |number: i32| AlterableConfig {
+        name: format!("my.setting.{number}").into(),
+        value: Some(value.as_str().into()),
+        ..AlterableConfig::default()
+    };
+    let resource = AlterConfigsResource {
+        resource_type: 4,
+        resource_name: "1".into(),
+        configs: (0..300).map(config).collect(),
         ..AlterConfigsResource::default()
     };
-    let resources = topics.iter().map(resource).collect();
-    let request = m::IncrementalAlterConfigsRequest { resources, ..Default::default() };
+    let request =
+        m::IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
     client.call(node, 1, &request).responses[0].error_code
 }
 
@@ -539,31 +540,18 @@ fn a_change_of_several_batches_that_the_disk_does_not_take_whole_is_not_taken_at
     let disk: MemDisk = formatted();
     let node = Node::start(&disk).unwrap();
     let mut client = node.connect();
-    let topics: Vec<String> = (0..300).map(|i| format!("t{i}")).collect();
-    let topic = |name: &String| CreatableTopic {
-        name: name.as_str().into(),
-        num_partitions: 1,
-        replication_factor: 1,
-        ..CreatableTopic::default()
-    };
-    let request = m::CreateTopicsRequest {
-        topics: topics.iter().map(topic).collect(),
-        ..m::CreateTopicsRequest::default()
-    };
-    let created = client.call(&node, 7, &request);
-    assert!(created.topics.iter().all(|topic| topic.error_code == 0));
     let before = quorum(&node, &mut client).high_watermark;
     // The first batch of 8 MiB is written, the second is not.
     let full = Fault::on(OpKind::Write).path("*__cluster_metadata*.log").after(1).times(1);
     disk.fail(full.error(Errno::NoSpace));
-    let error = configure(&node, &mut client, &topics);
-    assert_eq!(error, ErrorCode::KafkaStorageError.code());
+    assert_eq!(configure(&node, &mut client), ErrorCode::KafkaStorageError.code());
     // Nothing of it is there, and what follows is committed as if it had never been asked for.
     assert_eq!(create_topic(&node, &mut client, "after", 1), 0);
     let after = quorum(&node, &mut client).high_watermark;
     assert!(after - before < 10, "{} records were written", after - before);
     assert!(node.broker.image().topic("after").is_some());
-    assert_eq!(configure(&node, &mut client, &topics), 0, "there is room again");
+    assert_eq!(configure(&node, &mut client), 0, "there is room again");
     let node = Node::start(&disk.crash_keep_all()).unwrap();
     assert!(node.broker.image().topic("after").is_some());
+    assert_eq!(node.broker.config().text("my.setting.7").map(str::len), Some(30_000));
 }

@@ -1,5 +1,6 @@
 //! The log of one partition: its state and what can be asked of it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
@@ -241,6 +242,14 @@ impl Log {
     #[must_use]
     pub const fn is_offline(&self) -> bool {
         self.offline
+    }
+
+    /// The log's directory is called `dir` from now on. The name may not be on the disk: it is synced
+    /// with the next flush, and until then nothing at or above `confirmed` counts as synced.
+    pub fn moved_to(&mut self, dir: &Path, confirmed: Offset) {
+        self.home.dir = dir.into();
+        self.unsynced.cap(confirmed);
+        self.unsynced.new_dir = true;
     }
 
     /// Refuses changes from now on: a flush failed, or the directory was taken offline.

@@ -9,9 +9,12 @@
 
 mod common;
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use common::*;
 use ottla_protocol::ids::{Offset, ProducerId};
-use ottla_storage::{AppendError, Log, LogConfig, StorageError};
+use ottla_storage::{AppendError, Disk, Log, LogConfig, StorageError};
 use ottla_testkit::{MemDisk, Rng};
 
 /// What the log must hold: the value at every offset, and up to where it was flushed.
@@ -248,4 +251,23 @@ fn leaving_out_any_sync_of_log_or_names_loses_something() {
         });
         assert!(lost, "no test notices that syncs of {what} are missing");
     }
+}
+
+#[test]
+fn a_log_whose_directory_was_renamed_is_found_there_once_it_is_flushed() {
+    let disk = MemDisk::with_dirs(&["/data"]);
+    let moving = PathBuf::from("/data/moving");
+    let shared = Arc::new(disk.clone());
+    let (mut log, _) =
+        Log::open(Arc::clone(&shared), moving.clone(), config(), unclean(Offset(0))).unwrap();
+    append(&mut log, &batch(0, &["a", "b"])).unwrap();
+    flush(&mut log);
+    assert_eq!(log.flushed_offset(), Offset(2));
+    shared.rename(&moving, Path::new(DIR)).unwrap();
+    log.moved_to(Path::new(DIR), Offset(1));
+    assert_eq!(log.flushed_offset(), Offset(1), "only what its predecessor had synced");
+    flush(&mut log);
+    assert_eq!(log.flushed_offset(), Offset(2));
+    let (log, _) = open(&disk.crash_drop_all(), &config(), unclean(Offset(0))).unwrap();
+    assert_eq!(read_all(&log, Offset(0)), [(0, "a".to_owned()), (1, "b".to_owned())]);
 }

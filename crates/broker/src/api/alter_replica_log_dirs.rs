@@ -1,14 +1,16 @@
-//! AlterReplicaLogDirs (KIP-113): moves replicas between the directories of this broker. Answered, not
-//! advertised: a replica stays where it is.
+//! AlterReplicaLogDirs (KIP-113): moves replicas between the directories of this broker. Answered when
+//! the move is begun; DescribeLogDirs tells how far it is.
 
 use std::path::Path;
 
 use bytestring::ByteString;
-use ottla_protocol::ErrorCode;
+use ottla_protocol::ids::PartitionIndex;
 use ottla_protocol::messages::alter_replica_log_dirs_response::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult,
 };
 use ottla_protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse};
+use ottla_protocol::{ErrorCode, Uuid};
+use ottla_storage::dirs;
 
 use super::{Handler, Operation, Reply, Rule};
 use crate::context::Context;
@@ -47,19 +49,31 @@ impl Handler for AlterReplicaLogDirs {
     }
 }
 
-/// Nothing is to be done where a replica is in the directory already.
+/// Begins to move a replica. One that is in the directory already stays; a move away from it ends.
 fn place(ctx: &Context<'_>, path: &str, (topic, index): (&ByteString, i32)) -> ErrorCode {
     let directories = ctx.broker.directories();
     let Some(directory) = directories.iter().find(|directory| directory.path == Path::new(path))
     else {
         return ErrorCode::LogDirNotFound;
     };
+    if !fits_a_copy(topic, index) {
+        return ErrorCode::InvalidTopicException;
+    }
     if directory.offline().is_some() {
         return ErrorCode::KafkaStorageError;
     }
     match ctx.partition(topic, index) {
-        Ok(partition) if partition.directory.id == directory.id => ErrorCode::None,
-        Ok(_) => ErrorCode::InvalidReplicaAssignment,
+        Ok(partition) if partition.directory().offline().is_some() => ErrorCode::KafkaStorageError,
+        Ok(partition) => {
+            ctx.broker.move_replica(&partition, directory);
+            ErrorCode::None
+        }
         Err(error) => error,
     }
+}
+
+/// Whether the name of the copy's directory has room for the topic's name.
+fn fits_a_copy(topic: &str, index: i32) -> bool {
+    let name = dirs::future_dir_name(topic, PartitionIndex(index), Uuid::ZERO);
+    dirs::parse_dir_name(&name).is_none_or(|found| found.topic == topic)
 }

@@ -30,9 +30,22 @@ impl Handler for DescribeLogDirs {
         let mut by_directory: BTreeMap<Uuid, Topics> = BTreeMap::new();
         for partition in ctx.broker.partitions.all() {
             if is_wanted(&request, &partition) {
-                let topics = by_directory.entry(partition.directory.id).or_default();
+                let topics = by_directory.entry(partition.directory().id).or_default();
                 let topic = topics.entry(partition.name.topic.clone()).or_default();
                 topic.push(describe(&partition));
+            }
+        }
+        for copy in ctx.broker.moves.shown() {
+            if is_wanted(&request, &copy.partition) {
+                let topics = by_directory.entry(copy.directory).or_default();
+                let topic = topics.entry(copy.partition.name.topic.clone()).or_default();
+                topic.push(DescribeLogDirsPartition {
+                    partition_index: copy.partition.name.index.0,
+                    partition_size: i64::try_from(copy.bytes).unwrap_or(i64::MAX),
+                    offset_lag: copy.lag,
+                    is_future_key: true,
+                    ..DescribeLogDirsPartition::default()
+                });
             }
         }
         let results = ctx.broker.directories().iter().map(|directory| {

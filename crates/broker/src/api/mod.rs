@@ -344,7 +344,7 @@ pub static TABLE: &[Row] = &[
     Row::of::<delete_acls::DeleteAcls>().forwarded(),
     Row::of::<describe_configs::DescribeConfigs>(),
     Row::of::<alter_configs::AlterConfigs>().forwarded(),
-    Row::of::<alter_replica_log_dirs::AlterReplicaLogDirs>().hidden(),
+    Row::of::<alter_replica_log_dirs::AlterReplicaLogDirs>(),
     Row::of::<describe_log_dirs::DescribeLogDirs>(),
     Row::of::<sasl_authenticate::SaslAuthenticate>(),
     Row::of::<create_partitions::CreatePartitions>().forwarded().mutates(3),

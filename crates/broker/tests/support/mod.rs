@@ -91,8 +91,16 @@ pub(crate) struct Node {
 
 /// A disk with one formatted directory.
 pub(crate) fn formatted() -> MemDisk {
-    let disk = MemDisk::with_dirs(&[DIR]);
-    let dirs = [(PathBuf::from(DIR), Uuid::from_random([3; 16]))];
+    formatted_with(&[DIR])
+}
+
+/// A disk with several formatted directories, [`DIR`] first.
+pub(crate) fn formatted_with(dirs: &[&str]) -> MemDisk {
+    let disk = MemDisk::with_dirs(dirs);
+    let id = |(number, dir): (usize, &&str)| {
+        (PathBuf::from(dir), Uuid::from_random([3 + number as u8; 16]))
+    };
+    let dirs: Vec<_> = dirs.iter().enumerate().map(id).collect();
     let snapshot = bootstrap_snapshot();
     let params = FormatParams {
         cluster_id: CLUSTER,
@@ -173,8 +181,9 @@ impl Node {
         let settings = all;
         let (config, _) = BrokerConfig::load(None, &settings).unwrap();
         let disk: Arc<MemDisk> = Arc::new(disk.clone());
+        let paths: Vec<PathBuf> = config.log_dirs().iter().map(PathBuf::from).collect();
         let plan = OpenDirs {
-            paths: &[PathBuf::from(DIR)],
+            paths: &paths,
             metadata_dir: Path::new(DIR),
             node_id: BrokerId(1),
             cluster_id: None,
