@@ -648,3 +648,30 @@ fn a_hanging_transaction_is_ended_by_a_marker_from_outside() {
     }
     assert_eq!(look(&node, TOPIC).last_stable, 2);
 }
+
+#[test]
+fn the_answer_to_markers_names_what_was_tried() {
+    use m::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
+    let (_disk, node) = node(&[]);
+    let empty = WritableTxnMarkerTopic { name: OTHER.into(), ..Default::default() };
+    let mut request = marker_request(Producer::init(&node, "a"), 0, 0);
+    request.markers[0].topics.push(empty.clone());
+    request.markers.insert(0, WritableTxnMarker { topics: vec![empty], ..Default::default() });
+    request.markers.insert(0, WritableTxnMarker::default());
+    let markers = call(&node, 2, &request).markers;
+    let topics: Vec<_> = markers.iter().map(|marker| marker.topics.len()).collect();
+    assert_eq!(topics, [2], "of three markers, one has partitions, in two of its three topics");
+}
+
+#[test]
+fn transactional_batches_of_two_producers_in_one_request_are_refused_with_a_sentence() {
+    let (_disk, node) = node(&[]);
+    let (one, other) = (Producer::init(&node, "a"), Producer::init(&node, "b"));
+    let mut request = one.produce_request(TOPIC, 0, -1);
+    request.topic_data.append(&mut other.produce_request(OTHER, 0, -1).topic_data);
+    for topic in call(&node, 11, &request).responses {
+        let part = &topic.partition_responses[0];
+        assert_eq!(code(part.error_code), ErrorCode::InvalidProducerIdMapping);
+        assert!(part.error_message.as_ref().is_some_and(|text| text.contains("several producer")));
+    }
+}

@@ -37,7 +37,10 @@ impl Handler for WriteTxnMarkers {
         };
         for marker in request.markers {
             let result = wait.write(ctx, marker);
-            wait.response.markers.push(result);
+            // As Kafka, the answer names what was tried: no marker or topic without partitions.
+            if !result.topics.is_empty() {
+                wait.response.markers.push(result);
+            }
         }
         match wait.poll(ctx, false) {
             Some(response) => Reply::Now(response),
@@ -72,7 +75,8 @@ impl Replicate {
         let bumped = is_bumped(marker.transaction_version.into());
         let at = self.response.markers.len();
         let mut topics = Vec::with_capacity(marker.topics.len());
-        for topic in marker.topics {
+        let asked = marker.topics.into_iter().filter(|topic| !topic.partition_indexes.is_empty());
+        for topic in asked {
             let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
             for &index in &topic.partition_indexes {
                 let error = match append(ctx, (&topic.name, index), &content, bumped) {
