@@ -1,7 +1,9 @@
-//! Tells the controller in which directories the replicas of this broker are (KIP-858).
+//! Tells the controller in which directories the replicas of this broker are (KIP-858), and which
+//! directories get no new ones (KIP-1066).
 
 use std::collections::BTreeMap;
 
+use ottla_config::keys;
 use ottla_metadata::{Command, Image, TopicImage};
 use ottla_protocol::Uuid;
 use ottla_protocol::messages::AssignReplicasToDirsRequest;
@@ -10,6 +12,7 @@ use ottla_protocol::messages::assign_replicas_to_dirs_request::{
 };
 
 use crate::Broker;
+use crate::partition::Directory;
 
 impl Broker {
     /// Tells the directories of the replicas of these topics, where the metadata names others.
@@ -55,5 +58,21 @@ impl Broker {
             }
         }
         found
+    }
+
+    /// Whether the directory gets no new replicas.
+    pub(crate) fn is_cordoned(&self, directory: &Directory) -> bool {
+        let config = self.config();
+        let cordoned = config.get(keys::CORDONED_LOG_DIRS);
+        cordoned.iter().any(|path| path == "*" || *directory.path == *path.as_str())
+    }
+
+    /// The directories that get no new replicas, if the controller knows of others.
+    pub(crate) fn cordoned_to_tell(&self, image: &Image) -> Option<Vec<Uuid>> {
+        let known = image.broker(self.node_id())?.cordoned_dirs.as_deref().unwrap_or_default();
+        let cordoned = self.directories.iter().filter(|directory| self.is_cordoned(directory));
+        let mut ids: Vec<_> = cordoned.map(|directory| directory.id).collect();
+        ids.sort_unstable();
+        (ids != known && image.metadata_version().has_cordoned_dirs()).then_some(ids)
     }
 }

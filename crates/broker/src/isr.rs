@@ -3,11 +3,45 @@
 //! until the controller has taken it out nothing is committed that only this broker has.
 
 use ottla_metadata::{Command, PartitionImage, TopicImage};
-use ottla_protocol::ids::PartitionIndex;
+use ottla_protocol::ids::{BrokerId, PartitionIndex};
 use ottla_protocol::messages::AlterPartitionRequest;
 use ottla_protocol::messages::alter_partition_request::{BrokerState, PartitionData, TopicData};
 
 use crate::Broker;
+
+/// The replicas of a partition, as far as its leader has to know them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Replicas {
+    /// How many there are.
+    pub(crate) assigned: usize,
+    /// How many of them are in sync.
+    pub(crate) in_sync: usize,
+    /// No other one than the leader is.
+    pub(crate) alone: bool,
+}
+
+impl Default for Replicas {
+    /// The leader alone.
+    fn default() -> Self {
+        Self { assigned: 1, in_sync: 1, alone: true }
+    }
+}
+
+impl Replicas {
+    /// What this broker has to know of a partition's replicas.
+    pub(crate) fn of(partition: &PartitionImage, me: BrokerId) -> Self {
+        Self {
+            assigned: partition.replicas.len(),
+            in_sync: partition.isr.len(),
+            alone: partition.isr.iter().all(|id| *id == me),
+        }
+    }
+
+    /// Whether as many are in sync as `min.insync.replicas` says, or as there are.
+    pub(crate) fn suffice(self, min_isr: usize) -> bool {
+        self.in_sync >= min_isr.min(self.assigned)
+    }
+}
 
 impl Broker {
     /// Asks the controller to take all others out of the ISRs of these topics' partitions.

@@ -19,6 +19,7 @@ use ottla_storage::{
 };
 use parking_lot::Mutex;
 
+use crate::isr::Replicas;
 use crate::wait::{WaitList, Waiter, Wakes};
 
 /// Names a partition for people and for the wire.
@@ -172,6 +173,14 @@ pub enum PartitionError {
     /// This broker does not lead the partition.
     #[error("this broker does not lead the partition")]
     NotLeader,
+    /// Too few replicas are in sync for a batch whose producer waits for all.
+    #[error("{in_sync} replicas are in sync, min.insync.replicas={wanted}")]
+    NotEnoughReplicas {
+        /// How many are.
+        in_sync: usize,
+        /// How many have to be.
+        wanted: usize,
+    },
     /// The log directory is offline.
     #[error("the log directory is offline: {0}")]
     Offline(String),
@@ -210,6 +219,7 @@ impl From<&PartitionError> for ErrorCode {
             PartitionError::FencedLeaderEpoch { .. } => Self::FencedLeaderEpoch,
             PartitionError::UnknownLeaderEpoch { .. } => Self::UnknownLeaderEpoch,
             PartitionError::NotLeader => Self::NotLeaderOrFollower,
+            PartitionError::NotEnoughReplicas { .. } => Self::NotEnoughReplicas,
             PartitionError::Offline(_) | PartitionError::DiskFull(_) => Self::KafkaStorageError,
             PartitionError::Append(error) => error.code(),
             PartitionError::Read(error) => error.code(),
@@ -272,6 +282,8 @@ pub struct AppendOutcome {
     pub appended: Appended,
     /// Whether everything up to the batch's end is committed already.
     pub committed: bool,
+    /// Whether the leader has it as safe as it makes it: what `acks=1` waits for.
+    pub taken: bool,
     /// Whether the caller must submit [`crate::jobs::Job::Flush`] for this partition.
     pub flush: bool,
 }
@@ -311,8 +323,9 @@ struct State {
     unsynced_since: Option<Monotonic>,
     leader_epoch: LeaderEpoch,
     leads: bool,
-    /// No other replica is in sync.
-    alone: bool,
+    replicas: Replicas,
+    /// `min.insync.replicas`.
+    min_isr: usize,
     /// Its topic was deleted: its files are about to be renamed.
     deleted: bool,
     /// Acknowledgements and the high watermark wait for fsync (`flush.messages=1`).
@@ -334,13 +347,15 @@ impl Partition {
         config: Arc<TopicConfig>,
     ) -> Self {
         let synced_acks = log.config().flush_messages == 1;
+        let min_isr = min_isr(&config);
         let high_watermark = log.log_end_offset();
         let state = State {
             log,
             unsynced_since: None,
             leader_epoch: LeaderEpoch::NONE,
             leads: false,
-            alone: true,
+            replicas: Replicas::default(),
+            min_isr,
             deleted: false,
             synced_acks,
             high_watermark,
@@ -435,13 +450,15 @@ impl Partition {
             state.appended.take_into(&mut wakes);
             let committed = state.high_watermark > appended.last_offset;
             // A segment that was rolled is synced behind the producers' backs: it bounds recovery.
-            let wanted = !committed || appended.rolled || state.log.needs_flush(now);
+            let awaited = state.synced_acks && !committed;
+            let wanted = awaited || appended.rolled || state.log.needs_flush(now);
             let flush = wanted && state.begin_flush();
             if !flush && !state.synced_acks && state.unsynced_since.is_none() {
                 state.unsynced_since = Some(now.monotonic);
                 self.directory.load().add_unsynced((self.name.topic_id, self.name.index));
             }
-            AppendOutcome { appended, committed, flush }
+            let taken = committed || !state.synced_acks;
+            AppendOutcome { appended, committed, taken, flush }
         };
         self.directory.load().changed.high_watermark();
         wakes.deliver();
@@ -576,10 +593,16 @@ impl Partition {
     /// Applies a new configuration. A change to acknowledged-after-fsync holds for what is appended
     /// from now on.
     pub fn configure(&self, log_config: LogConfig, config: Arc<TopicConfig>) {
+        let mut wakes = Wakes::default();
+        {
+            let mut state = self.state.lock();
+            state.synced_acks = log_config.flush_messages == 1;
+            state.log.update_config(log_config);
+            state.min_isr = min_isr(&config);
+            state.advance_high_watermark(&mut wakes);
+        }
         self.config.store(config);
-        let mut state = self.state.lock();
-        state.synced_acks = log_config.flush_messages == 1;
-        state.log.update_config(log_config);
+        wakes.deliver();
     }
 
     /// What a client's batch must be, in a Produce request of this version.
@@ -724,7 +747,11 @@ impl Partition {
             }
             state.log.flushed(covers, now);
             state.advance_high_watermark(&mut wakes);
-            state.high_watermark < state.log.log_end_offset() && state.begin_flush()
+            if state.is_held() {
+                // Some wait for this replica alone.
+                state.committed.take_into(&mut wakes);
+            }
+            state.awaits_sync() && state.begin_flush()
         };
         self.directory.load().changed.recovery_point();
         wakes.deliver();
@@ -782,16 +809,46 @@ impl Partition {
         wakes.deliver();
     }
 
-    /// Takes over whether this replica is the only one in sync. While it is not, nothing more is
-    /// committed: the others would have to have it, and none follows from here.
-    pub fn set_alone(&self, alone: bool) {
+    /// Takes over which replicas are in sync. While others than this one are, nothing more is
+    /// committed: they would have to have it, and none follows from here. Nor is it while they are too
+    /// few for `min.insync.replicas` (KIP-966).
+    pub(crate) fn set_replicas(&self, replicas: Replicas) {
         let mut wakes = Wakes::default();
         {
             let mut state = self.state.lock();
-            state.alone = alone;
+            state.replicas = replicas;
             state.advance_high_watermark(&mut wakes);
         }
         wakes.deliver();
+    }
+
+    /// Whether this replica has everything below `end` as safe as it makes it.
+    ///
+    /// # Errors
+    /// Not leader, directory offline.
+    pub fn has_taken(&self, end: Offset) -> Result<bool, PartitionError> {
+        self.check_online()?;
+        let state = self.state.lock();
+        state.check_leader(None)?;
+        Ok(!state.synced_acks || state.log.flushed_offset() >= end || state.high_watermark >= end)
+    }
+
+    /// Whether replicas enough are in sync for a batch whose producer waits for all of them.
+    ///
+    /// # Errors
+    /// They are fewer than `min.insync.replicas`, and than there are replicas.
+    pub fn check_in_sync(&self) -> Result<(), PartitionError> {
+        if self.config.load().min_insync_replicas <= 1 {
+            return Ok(()); // The leader is in sync.
+        }
+        let state = self.state.lock();
+        if state.replicas.suffice(state.min_isr) {
+            return Ok(());
+        }
+        Err(PartitionError::NotEnoughReplicas {
+            in_sync: state.replicas.in_sync,
+            wanted: state.min_isr,
+        })
     }
 
     /// Ends the leadership for good: every request from now on, and every one that waits, is
@@ -848,7 +905,7 @@ impl Partition {
         if state.flush == Flush::Held {
             state.flush = Flush::Idle;
         }
-        state.high_watermark < state.log.log_end_offset() && state.begin_flush()
+        state.awaits_sync() && state.begin_flush()
     }
 
     /// Puts `copy` in the place of the log, which it then holds, if `take_over` says that it has all
@@ -953,7 +1010,7 @@ impl State {
     /// One replica in sync: committed is what the leader itself counts, which is its log end, or only
     /// what is synced where acknowledgements wait for fsync.
     fn advance_high_watermark(&mut self, wakes: &mut Wakes) {
-        if !self.alone {
+        if self.is_held() {
             return;
         }
         let end = self.log.log_end_offset();
@@ -966,6 +1023,16 @@ impl State {
         }
     }
 
+    /// Whether nothing more is committed until other replicas are in sync, or out of it.
+    fn is_held(&self) -> bool {
+        !self.replicas.alone || !self.replicas.suffice(self.min_isr)
+    }
+
+    /// Whether somebody may wait for a sync of what is in the log.
+    fn awaits_sync(&self) -> bool {
+        self.synced_acks && self.log.flushed_offset() < self.log.log_end_offset()
+    }
+
     fn begin_flush(&mut self) -> bool {
         let idle = self.flush == Flush::Idle;
         if idle {
@@ -973,4 +1040,8 @@ impl State {
         }
         idle
     }
+}
+
+fn min_isr(config: &TopicConfig) -> usize {
+    usize::try_from(config.min_insync_replicas).unwrap_or(1)
 }

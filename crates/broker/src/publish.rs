@@ -15,6 +15,7 @@ use ottla_storage::dirs::{self, PartitionMetadata};
 use ottla_storage::{Log, LogDisk, OpenLog, RecoveryReport, StorageError};
 
 use crate::Broker;
+use crate::isr::Replicas;
 use crate::jobs::Job;
 use crate::partition::{Directory, Partition, PartitionName};
 use crate::startup::Leftovers;
@@ -53,6 +54,9 @@ impl Broker {
         }
         let image = Arc::new(image);
         self.image.store(Arc::clone(&image));
+        if touched.broker_config && self.cordoned_to_tell(&image).is_some() {
+            self.heartbeat(self.env().now());
+        }
         let topics = touched.topics.iter().filter_map(|id| image.topic_by_id(*id));
         self.shrink_isrs(topics.clone());
         self.assign_directories(&image, topics);
@@ -83,7 +87,7 @@ impl Broker {
 
     fn apply_leadership(&self, known: &Partition, partition: &PartitionImage) {
         let me = self.node_id();
-        known.set_alone(partition.isr.iter().all(|id| *id == me));
+        known.set_replicas(Replicas::of(partition, me));
         known.lead(partition.leader == me, partition.leader_epoch);
     }
 
@@ -179,7 +183,8 @@ impl Broker {
     }
 
     /// The directory that a partition lives in: where its files are, where the controller says, or
-    /// the one with the fewest partitions. A crash while the partition is moved may leave its files
+    /// the one with the fewest partitions,
+    /// of those that are not cordoned. A crash while the partition is moved may leave its files
     /// in two: then those count that the controller names, and the others are set aside.
     fn directory_for(
         &self,
@@ -211,7 +216,12 @@ impl Broker {
             }
             return Some(found);
         }
-        let fewest = || online.min_by_key(|(directory, _)| self.partitions.count_in(directory.id));
+        let fewest = || {
+            let fullness = |directory: &Directory| {
+                (self.is_cordoned(directory), self.partitions.count_in(directory.id))
+            };
+            online.min_by_key(|(directory, _)| fullness(directory))
+        };
         holders.first().copied().or(named).or_else(fewest)
     }
 

@@ -357,6 +357,7 @@ impl Broker {
             broker_epoch: self.epoch,
             current_metadata_offset: self.image().provenance().offset.0,
             want_fence,
+            cordoned_log_dirs: self.cordoned_to_tell(&self.image()),
             ..BrokerHeartbeatRequest::default()
         }
     }
@@ -441,7 +442,12 @@ fn read_leftovers(
 impl Broker {
     /// Puts the dynamic configuration of an image in force.
     pub(crate) fn reconfigure(&self, image: &Image) {
-        self.config.store(Arc::new(dynamic_config::with_dynamic(&self.static_config, image)));
+        let config = dynamic_config::with_dynamic(&self.static_config, image);
+        let level = config.get(keys::OTTLA_LOG_LEVEL);
+        if level != self.config().get(keys::OTTLA_LOG_LEVEL) {
+            self.env().set_log_levels(&self.loggers.change(&[], level));
+        }
+        self.config.store(Arc::new(config));
         self.limit_connections();
     }
 

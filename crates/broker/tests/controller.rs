@@ -14,13 +14,14 @@ mod support;
 use bytes::Bytes;
 use ottla_protocol::codec::encode_to_bytes;
 use ottla_protocol::frame::{decode_response, encode_request};
+use ottla_protocol::ids::Timestamp;
 use ottla_protocol::messages as m;
 use ottla_protocol::messages::broker_registration_request::{Feature, Listener};
 use ottla_protocol::messages::create_topics_request::CreatableTopic;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ReplicaState};
 use ottla_protocol::messages::fetch_response::PartitionData;
-use ottla_protocol::records::batches;
-use ottla_protocol::{ErrorCode, MetadataRecord, Uuid};
+use ottla_protocol::records::{BatchBuilder, BatchOptions, batches};
+use ottla_protocol::{ErrorCode, MetadataRecord, Records, Uuid};
 use ottla_testkit::{Errno, Fault, MemDisk, OpKind};
 use support::{Client, Node, formatted};
 
@@ -227,6 +228,73 @@ fn what_is_acknowledged_is_on_every_replica_in_sync() {
         }
     }
     assert!(led_here > 0);
+}
+
+/// Sends a record to partition 0 of a topic: the error, and the high watermark afterwards.
+fn produce(node: &Node, topic: &str, acks: i16) -> (ErrorCode, i64) {
+    use m::produce_request::{PartitionProduceData, TopicProduceData};
+    let mut batch = BatchBuilder::new(BatchOptions::default());
+    batch.append(Timestamp(1_700_000_000_000), None, Some(b"v")).unwrap();
+    let records = Records::Bytes(batch.build().unwrap().into());
+    let part = PartitionProduceData { records: Some(records), ..Default::default() };
+    let data =
+        TopicProduceData { name: topic.into(), partition_data: vec![part], ..Default::default() };
+    let request =
+        m::ProduceRequest { acks, timeout_ms: 1000, topic_data: vec![data], ..Default::default() };
+    let answer = node.connect().call(node, 9, &request);
+    let error = answer.responses[0].partition_responses[0].error_code;
+    let id = node.broker.image().topic(topic).unwrap().id;
+    let partition = node.broker.partitions.get(id, 0).unwrap();
+    (ErrorCode::from_code(error).unwrap(), partition.high_watermark().0)
+}
+
+#[test]
+fn with_fewer_replicas_in_sync_than_asked_for_nothing_is_acknowledged_nor_committed() {
+    use m::create_topics_request::{CreatableReplicaAssignment, CreatableTopicConfig};
+    let node = node();
+    let (mut client, mut controller) = (node.connect(), node.connect_controller());
+    join(&node, &mut controller, 7);
+    let min_isr = |value: &str| CreatableTopicConfig {
+        name: "min.insync.replicas".into(),
+        value: Some(value.into()),
+        ..Default::default()
+    };
+    let topic = |name: &str, replicas: &[i32]| CreatableTopic {
+        name: name.into(),
+        num_partitions: -1,
+        replication_factor: -1,
+        assignments: vec![CreatableReplicaAssignment {
+            broker_ids: replicas.into(),
+            ..Default::default()
+        }],
+        configs: vec![min_isr("2")],
+        ..Default::default()
+    };
+    let topics = vec![topic("single", &[1]), topic("double", &[1, 7])];
+    let request = m::CreateTopicsRequest { topics, ..Default::default() };
+    assert!(client.call(&node, 7, &request).topics.iter().all(|topic| topic.error_code == 0));
+    node.run_jobs();
+    // As Kafka: more than there are cannot be asked for.
+    assert_eq!(produce(&node, "single", -1), (ErrorCode::None, 1));
+    assert_eq!(produce(&node, "double", -1), (ErrorCode::NotEnoughReplicas, 0));
+    assert_eq!(produce(&node, "double", 1), (ErrorCode::None, 0), "taken, and not committed");
+
+    use m::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+    let config = AlterableConfig {
+        name: "min.insync.replicas".into(),
+        value: Some("1".into()),
+        ..Default::default()
+    };
+    let resource = AlterConfigsResource {
+        resource_type: 2,
+        resource_name: "double".into(),
+        configs: vec![config],
+        ..Default::default()
+    };
+    let request =
+        m::IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    assert_eq!(client.call(&node, 1, &request).responses[0].error_code, 0);
+    assert_eq!(produce(&node, "double", -1), (ErrorCode::None, 2));
 }
 
 #[test]

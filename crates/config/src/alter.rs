@@ -151,6 +151,12 @@ pub fn apply_broker(
     if let Some(problem) = warnings.into_iter().find(|w| w.0.starts_with("the listeners")) {
         return Err(AlterError::InvalidRequest(problem.0));
     }
+    if !candidate.has_listeners_of(current) {
+        return Err(AlterError::InvalidRequest(
+            "listeners are opened when the broker starts: edit its file and start it again"
+                .to_owned(),
+        ));
+    }
     checks::check(&candidate).map_err(|e| AlterError::InvalidRequest(e.to_string()))?;
     check_threads(current, &candidate)?;
     let mut delta = delta(existing, &after);
@@ -390,6 +396,7 @@ mod tests {
             (AllBrokers, "listener.name.external.ssl.keystore.location", "x", false),
             (AllBrokers, "listeners", "PLAINTEXT://:1", false),
             (OneBroker, "listeners", "PLAINTEXT://:1,PLAINTEXT://:2", false),
+            (OneBroker, "listeners", "PLAINTEXT://:7,CONTROLLER://:9093", false),
             (OneBroker, "log.cleaner.threads", "-5", false),
             (OneBroker, "log.cleaner.threads", "2", true),
             (OneBroker, "num.io.threads", "100", false),

@@ -250,6 +250,12 @@ impl BrokerConfig {
         &self.network.controller
     }
 
+    /// Whether the same sockets are listened on.
+    pub(crate) fn has_listeners_of(&self, other: &Self) -> bool {
+        let (own, others) = (&self.network, &other.network);
+        own.broker == others.broker && own.controller == others.controller
+    }
+
     /// What clients and brokers are told. An empty host stands for this machine's name, port 0 for
     /// the port the listener got.
     pub fn advertised_listeners(&self) -> &[Listener] {

@@ -82,7 +82,8 @@ pub fn default_directory(broker: Option<&BrokerRegistration>) -> Uuid {
     }
 }
 
-fn is_cordoned(broker: &BrokerRegistration) -> bool {
+/// Whether none of a broker's log directories takes new replicas (KIP-1066).
+pub(crate) fn is_cordoned(broker: &BrokerRegistration) -> bool {
     let cordoned = broker.cordoned_dirs.as_deref().unwrap_or_default();
     !broker.log_dirs.is_empty() && broker.log_dirs.iter().all(|dir| cordoned.contains(dir))
 }

@@ -153,7 +153,7 @@ impl Node {
             advertised_controller,
         };
         let (broker, tasks) = Broker::open(start)?;
-        let per_dir = config.get(keys::NUM_RECOVERY_THREADS_PER_DATA_DIR);
+        let per_dir = broker.config().get(keys::NUM_RECOVERY_THREADS_PER_DATA_DIR);
         let per_dir = usize::try_from(per_dir).unwrap_or(1);
         open_logs(&broker, &tasks, per_dir * config.log_dirs().len());
         env.attach(&broker).map_err(StartError::system("start threads"))?;

@@ -62,6 +62,9 @@ fn place(ctx: &Context<'_>, path: &str, (topic, index): (&ByteString, i32)) -> E
     if directory.offline().is_some() {
         return ErrorCode::KafkaStorageError;
     }
+    if ctx.broker.is_cordoned(directory) {
+        return ErrorCode::InvalidReplicaAssignment;
+    }
     match ctx.partition(topic, index) {
         Ok(partition) if partition.directory().offline().is_some() => ErrorCode::KafkaStorageError,
         Ok(partition) => {

@@ -75,6 +75,7 @@ fn describe(partition: &Partition) -> DescribeLogDirsPartition {
 fn result(ctx: &Context<'_>, directory: &Directory, topics: Topics) -> DescribeLogDirsResult {
     let mut result = DescribeLogDirsResult {
         log_dir: directory.path.to_string_lossy().into_owned().into(),
+        is_cordoned: ctx.broker.is_cordoned(directory),
         ..DescribeLogDirsResult::default()
     };
     if directory.offline().is_some() {

@@ -27,6 +27,9 @@ pub(super) struct Produce;
 /// The first version by topic id.
 const BY_ID: i16 = 13;
 
+const SEVERAL_PRODUCERS: &str = "the request has transactional batches of several producer ids or \
+                                 epochs: send each producer's batches in a request of their own";
+
 impl Handler for Produce {
     type Request = ProduceRequest;
     const VERSIONS: std::ops::RangeInclusive<i16> = 3..=13; // v12 adds partitions to transactions.
@@ -83,7 +86,7 @@ struct Verifying {
 impl Step {
     /// Appends every part of a request.
     fn append(ctx: &Context<'_>, request: ProduceRequest, mut guards: Guards) -> Self {
-        let mut parts = Parts::default();
+        let mut parts = Parts { all: request.acks == -1, ..Parts::default() };
         let mut responses = Vec::with_capacity(request.topic_data.len());
         for topic in &request.topic_data {
             let partitions = topic.partition_data.iter();
@@ -102,6 +105,7 @@ impl Step {
         }
         Self::Acknowledging(Acknowledge {
             response: ProduceResponse { responses, ..ProduceResponse::default() },
+            all: parts.all,
             failed: parts.failed,
             waits: if request.acks == 0 { Vec::new() } else { parts.waits },
             deadline: ctx.deadline(request.timeout_ms),
@@ -165,8 +169,16 @@ fn refuse_all(request: ProduceRequest, error: ErrorCode) -> Reply<ProduceRespons
     if request.acks == 0 {
         return Reply::Close(format!("a batch sent with acks=0 was refused: {error}"));
     }
+    let message = match error {
+        ErrorCode::InvalidProducerIdMapping => Some(SEVERAL_PRODUCERS),
+        _ => None,
+    };
+    let refuse = |part: &PartitionProduceData| PartitionProduceResponse {
+        error_message: message.map(ByteString::from_static),
+        ..refused(part.index, error)
+    };
     let responses = request.topic_data.into_iter().map(|topic| TopicProduceResponse {
-        partition_responses: topic.partition_data.iter().map(|p| refused(p.index, error)).collect(),
+        partition_responses: topic.partition_data.iter().map(refuse).collect(),
         name: topic.name,
         topic_id: topic.topic_id,
         ..TopicProduceResponse::default()
@@ -183,7 +195,8 @@ pub(super) fn refused(index: i32, error: ErrorCode) -> PartitionProduceResponse 
     }
 }
 
-/// An append whose acknowledgement waits until everything below `end` is committed.
+/// An append whose acknowledgement waits until everything below `end` is committed (`acks=all`), or
+/// taken by this broker.
 struct Pending {
     partition: Arc<Partition>,
     end: Offset,
@@ -194,6 +207,8 @@ struct Pending {
 /// What became of the parts of a request.
 #[derive(Default)]
 struct Parts {
+    /// The producer waits for all replicas in sync (`acks=all`).
+    all: bool,
     failed: bool,
     waits: Vec<Pending>,
 }
@@ -214,10 +229,10 @@ impl Parts {
         let answer = match (find(ctx, topic, data.index), guard) {
             (Err(error), _) => refused(data.index, error),
             (Ok(_), Err(error)) => produce_txn::unverified(data.index, error),
-            (Ok(partition), Ok(guard)) => match append(ctx, &partition, (data, guard)) {
+            (Ok(partition), Ok(guard)) => match self.try_append(ctx, &partition, (data, guard)) {
                 Ok(outcome) => {
                     let answer = appended(data.index, &outcome);
-                    if !outcome.committed {
+                    if !(if self.all { outcome.committed } else { outcome.taken }) {
                         let end = outcome.appended.last_offset.plus(1);
                         self.waits.push(Pending { partition, end, at });
                     }
@@ -231,6 +246,18 @@ impl Parts {
             ctx.broker.metrics.failed_produce.add(1);
         }
         answer
+    }
+
+    fn try_append(
+        &self,
+        ctx: &Context<'_>,
+        partition: &Arc<Partition>,
+        part: (&PartitionProduceData, Option<VerificationGuard>),
+    ) -> Result<AppendOutcome, Failure> {
+        if self.all {
+            partition.check_in_sync().map_err(Failure::Refused)?;
+        }
+        append(ctx, partition, part)
     }
 }
 
@@ -354,6 +381,8 @@ fn with_endpoints(ctx: &Context<'_>, mut response: ProduceResponse) -> ProduceRe
 
 struct Acknowledge {
     response: ProduceResponse,
+    /// As in [`Parts`].
+    all: bool,
     /// A part was refused.
     failed: bool,
     waits: Vec<Pending>,
@@ -365,8 +394,12 @@ impl Acknowledge {
         let response = &mut self.response;
         self.waits.retain(|wait| {
             wait.partition.on_commit(ctx.waiter);
-            let error = match wait.partition.offsets(None) {
-                Ok(offsets) if offsets.high_watermark >= wait.end => return false,
+            let done = match self.all {
+                true => wait.partition.offsets(None).map(|now| now.high_watermark >= wait.end),
+                false => wait.partition.has_taken(wait.end),
+            };
+            let error = match done {
+                Ok(true) => return false,
                 Ok(_) if expired => ErrorCode::RequestTimedOut,
                 Ok(_) => return true,
                 Err(error) => ErrorCode::from(&error),

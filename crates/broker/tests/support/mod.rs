@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use ottla_broker::jobs::Job;
+use ottla_broker::quotas::IpRates;
 use ottla_broker::wait::Wake;
 use ottla_broker::{
     Broker, Connection, ConnectionInfo, Env, Listener, ListenerKind, Part, Response, StartBroker,
@@ -46,17 +47,36 @@ struct WorldState {
     millis: i64,
     rng: Rng,
     jobs: VecDeque<Job>,
+    /// The configuration that was last put in force for connections.
+    limits: Option<BrokerConfig>,
+    log_levels: Option<String>,
 }
 
 impl World {
     fn new() -> Arc<Self> {
-        let state = WorldState { millis: 0, rng: Rng::new(7), jobs: VecDeque::new() };
+        let state = WorldState {
+            millis: 0,
+            rng: Rng::new(7),
+            jobs: VecDeque::new(),
+            limits: None,
+            log_levels: None,
+        };
         Arc::new(Self { state: Mutex::new(state) })
     }
 
     pub(crate) fn advance(&self, millis: i64) {
         let mut state = self.state.lock();
         state.millis = state.millis.saturating_add(millis);
+    }
+
+    /// The configuration that connections are limited by.
+    pub(crate) fn limits(&self) -> Option<BrokerConfig> {
+        self.state.lock().limits.clone()
+    }
+
+    /// What the process log was told last.
+    pub(crate) fn log_levels(&self) -> Option<String> {
+        self.state.lock().log_levels.clone()
     }
 
     /// The job that was submitted first.
@@ -81,6 +101,14 @@ impl Env for World {
     }
 
     fn schedule(&self, _at: Monotonic) {}
+
+    fn limit_connections(&self, config: &BrokerConfig, _rates: &IpRates) {
+        self.state.lock().limits = Some(config.clone());
+    }
+
+    fn set_log_levels(&self, directives: &str) {
+        self.state.lock().log_levels = Some(directives.to_owned());
+    }
 }
 
 /// A broker and its environment.

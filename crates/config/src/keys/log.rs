@@ -200,7 +200,7 @@ pub(super) const KEYS: &[KeyDef] = &[
     )
     .valid(AtLeast(0))
     .high()
-    .read(),
+    .unused(),
     KeyDef::boolean(
         "log.preallocate",
         Is("false"),
@@ -309,7 +309,7 @@ pub(super) const KEYS: &[KeyDef] = &[
     )
     .valid(AtLeast(0))
     .cluster_wide()
-    .read(),
+    .unused(),
     KeyDef::long(
         "log.cleaner.dedupe.buffer.size",
         Is("134217728"),
@@ -325,7 +325,7 @@ pub(super) const KEYS: &[KeyDef] = &[
     )
     .valid(AtLeast(0))
     .cluster_wide()
-    .read(),
+    .unused(),
     KeyDef::double(
         "log.cleaner.io.buffer.load.factor",
         Is("0.9"),

@@ -73,7 +73,7 @@ pub(super) const KEYS: &[KeyDef] = &[
     )
     .valid(AtLeast(1))
     .high()
-    .read(),
+    .unused(),
     KeyDef::long(
         "queued.max.request.bytes",
         Is("-1"),
@@ -117,14 +117,12 @@ pub(super) const KEYS: &[KeyDef] = &[
         Is("10000"),
         "How long a connection to another node may take to open before it is given up. Doubles \
          per failure up to `socket.connection.setup.timeout.max.ms`.",
-    )
-    .read(),
+    ),
     KeyDef::long(
         "socket.connection.setup.timeout.max.ms",
         Is("30000"),
         "Upper end of the connection setup timeout.",
-    )
-    .read(),
+    ),
     KeyDef::long(
         "connections.max.idle.ms",
         Is("600000"),
@@ -263,16 +261,14 @@ pub(super) const KEYS: &[KeyDef] = &[
         "Number of windows over which throttled replication is measured.",
     )
     .valid(AtLeast(1))
-    .low()
-    .read(),
+    .low(),
     KeyDef::int(
         "replication.quota.window.size.seconds",
         Is("1"),
         "Length of one window of throttled replication.",
     )
     .valid(AtLeast(1))
-    .low()
-    .read(),
+    .low(),
     KeyDef::int(
         "alter.log.dirs.replication.quota.window.num",
         Is("11"),

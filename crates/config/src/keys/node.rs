@@ -56,8 +56,7 @@ pub(super) const KEYS: &[KeyDef] = &[
         Is("60000"),
         "How long a starting broker tries to register with the controller before it gives up and \
          stops.",
-    )
-    .read(),
+    ),
     KeyDef::long(
         "server.max.startup.time.ms",
         Is("9223372036854775807"),
@@ -70,8 +69,7 @@ pub(super) const KEYS: &[KeyDef] = &[
         Is("true"),
         "Whether a broker that is asked to stop first hands its leaderships to other replicas, so \
          that clients notice nothing.",
-    )
-    .read(),
+    ),
     KeyDef::boolean(
         "auto.create.topics.enable",
         Is("true"),
@@ -155,16 +153,14 @@ pub(super) const KEYS: &[KeyDef] = &[
          only.",
     )
     .high()
-    .internal()
-    .read(),
+    .internal(),
     KeyDef::boolean(
         "unstable.feature.versions.enable",
         Is("false"),
         "Whether feature levels still being designed may be set. For development only.",
     )
     .high()
-    .internal()
-    .read(),
+    .internal(),
     KeyDef::long(
         "leader.imbalance.check.interval.seconds",
         Is("300"),
@@ -172,15 +168,13 @@ pub(super) const KEYS: &[KeyDef] = &[
          replica.",
     )
     .valid(AtLeast(1))
-    .high()
-    .read(),
+    .high(),
     KeyDef::boolean(
         "auto.leader.rebalance.enable",
         Is("true"),
         "Whether the controller moves leadership back to preferred replicas by itself.",
     )
-    .high()
-    .read(),
+    .high(),
     KeyDef::long(
         "unclean.leader.election.interval.ms",
         Is("300000"),

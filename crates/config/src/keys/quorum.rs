@@ -37,16 +37,14 @@ pub(super) const KEYS: &[KeyDef] = &[
         "Whether a controller that is not a voter asks the leader to become one. Needs a quorum \
          whose members can change.",
     )
-    .low()
-    .read(),
+    .low(),
     KeyDef::int(
         "controller.quorum.election.timeout.ms",
         Is("1000"),
         "How long a candidate waits for votes before it starts a new election.",
     )
     .valid(AtLeast(0))
-    .high()
-    .read(),
+    .high(),
     KeyDef::int(
         "controller.quorum.election.backoff.max.ms",
         Is("1000"),
@@ -54,8 +52,7 @@ pub(super) const KEYS: &[KeyDef] = &[
          random, so that candidates do not collide for ever.",
     )
     .valid(AtLeast(0))
-    .high()
-    .read(),
+    .high(),
     KeyDef::int(
         "controller.quorum.fetch.timeout.ms",
         Is("2000"),
@@ -63,8 +60,7 @@ pub(super) const KEYS: &[KeyDef] = &[
          election, and how long a leader goes without hearing from a majority before it resigns.",
     )
     .valid(AtLeast(0))
-    .high()
-    .read(),
+    .high(),
     KeyDef::int(
         "controller.quorum.fetch.max.bytes",
         Is("1048576"),
@@ -72,31 +68,27 @@ pub(super) const KEYS: &[KeyDef] = &[
          always sent whole.",
     )
     .valid(AtLeast(1))
-    .low()
-    .read(),
+    .low(),
     KeyDef::int(
         "controller.quorum.fetch.snapshot.max.bytes",
         Is("1048576"),
         "Most bytes of a metadata snapshot in one FetchSnapshot answer.",
     )
     .valid(AtLeast(1))
-    .low()
-    .read(),
+    .low(),
     KeyDef::int(
         "controller.quorum.request.timeout.ms",
         Is("2000"),
         "How long a quorum request may wait for its answer before it is sent again.",
     )
-    .valid(AtLeast(0))
-    .read(),
+    .valid(AtLeast(0)),
     KeyDef::int(
         "controller.quorum.retry.backoff.ms",
         Is("20"),
         "Pause before a quorum request that failed is sent again.",
     )
     .valid(AtLeast(0))
-    .low()
-    .read(),
+    .low(),
     KeyDef::int(
         "controller.quorum.append.linger.ms",
         Is("25"),
@@ -104,7 +96,7 @@ pub(super) const KEYS: &[KeyDef] = &[
          together.",
     )
     .valid(AtLeast(0))
-    .read(),
+    .unused(),
     KeyDef::int(
         "controller.socket.timeout.ms",
         Is("30000"),
@@ -164,16 +156,14 @@ pub(super) const KEYS: &[KeyDef] = &[
         "Size of metadata log and snapshots together above which the oldest are deleted once a \
          newer snapshot covers them.",
     )
-    .high()
-    .read(),
+    .high(),
     KeyDef::long(
         "metadata.max.retention.ms",
         Is("604800000"),
         "Age above which old metadata segments and snapshots are deleted once a newer snapshot \
          covers them.",
     )
-    .high()
-    .read(),
+    .high(),
     KeyDef::int(
         "internal.metadata.log.segment.bytes",
         Null,

@@ -31,8 +31,7 @@ pub(super) const KEYS: &[KeyDef] = &[
     )
     .valid(AtLeast(1))
     .high()
-    .cluster_wide()
-    .read(),
+    .cluster_wide(),
     KeyDef::int(
         "num.replica.alter.log.dirs.threads",
         Null,
@@ -60,30 +59,26 @@ pub(super) const KEYS: &[KeyDef] = &[
         Is("1"),
         "Bytes that end the wait of a follower's fetch.",
     )
-    .high()
-    .read(),
+    .high(),
     KeyDef::int(
         "replica.fetch.max.bytes",
         Is("1048576"),
         "Bytes a follower asks of one partition; the first batch comes whole even if it is \
          larger.",
     )
-    .valid(AtLeast(0))
-    .read(),
+    .valid(AtLeast(0)),
     KeyDef::int(
         "replica.fetch.response.max.bytes",
         Is("10485760"),
         "Bytes a follower asks of one Fetch; the first batch comes whole even if it is larger.",
     )
-    .valid(AtLeast(0))
-    .read(),
+    .valid(AtLeast(0)),
     KeyDef::int(
         "replica.fetch.backoff.ms",
         Is("1000"),
         "Pause before a follower fetches a partition again after an error.",
     )
-    .valid(AtLeast(0))
-    .read(),
+    .valid(AtLeast(0)),
     KeyDef::int(
         "replica.socket.timeout.ms",
         Is("30000"),
@@ -97,8 +92,7 @@ pub(super) const KEYS: &[KeyDef] = &[
         Is("65536"),
         "SO_RCVBUF of connections to leaders.",
     )
-    .high()
-    .read(),
+    .high(),
     KeyDef::long(
         "replica.high.watermark.checkpoint.interval.ms",
         Is("5000"),
@@ -111,6 +105,5 @@ pub(super) const KEYS: &[KeyDef] = &[
         Null,
         "How a consumer's replica is chosen. The name ending in `RackAwareReplicaSelector` sends \
          it to a replica of its rack, anything else to the leader.",
-    )
-    .read(),
+    ),
 ];

@@ -103,8 +103,7 @@ pub(super) const KEYS: &[KeyDef] = &[
          `partition:broker` pairs, or `*`.",
     )
     .valid(ThrottledReplicas)
-    .per_resource()
-    .read(),
+    .per_resource(),
     KeyDef::list(
         "leader.replication.throttled.replicas",
         Is(""),
@@ -112,8 +111,7 @@ pub(super) const KEYS: &[KeyDef] = &[
          `partition:broker` pairs, or `*`.",
     )
     .valid(ThrottledReplicas)
-    .per_resource()
-    .read(),
+    .per_resource(),
     KeyDef::int("index.interval.bytes", Is("4096"), "Bytes of records between two index entries.")
         .valid(AtLeast(0))
         .per_resource()

@@ -7,7 +7,7 @@ use ottla_protocol::messages::create_partitions_response::CreatePartitionsTopicR
 use ottla_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 
 use super::create_topics::new_partition;
-use super::{Env, NEW_PARTITIONS_MAX, Run, check_assignment, count, first_of_each};
+use super::{Env, NEW_PARTITIONS_MAX, Run, check_assignment, check_room, count, first_of_each};
 use crate::command::ApiError;
 use crate::image::TopicImage;
 use crate::placement::place;
@@ -106,7 +106,9 @@ fn assignments(
     }
     let has = topic.partition_count();
     let check = |(index, given): (usize, &Vec<i32>)| {
-        check_assignment(env.image, index, given, Some(factor))
+        let found = check_assignment(env.image, index, given, Some(factor))?;
+        check_room(env.image, index, &found)?;
+        Ok(found)
     };
     (has..).zip(given.iter().map(|assignment| &assignment.broker_ids)).map(check).collect()
 }

@@ -11,7 +11,9 @@ use ottla_protocol::messages::create_topics_response::{
 use ottla_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use ottla_protocol::{ErrorCode, Uuid};
 
-use super::{Env, NEW_PARTITIONS_MAX, Run, active, check_assignment, count, first_of_each};
+use super::{
+    Env, NEW_PARTITIONS_MAX, Run, active, check_assignment, check_room, count, first_of_each,
+};
 use crate::command::ApiError;
 use crate::image::{ConfigMap, ConfigResource, LeaderRecovery, PartitionImage};
 use crate::names::{METADATA_TOPIC, validate_topic_name};
@@ -225,7 +227,9 @@ fn given(env: &Env<'_, '_>, topic: &CreatableTopic) -> Result<Vec<Vec<BrokerId>>
                 "the assignment has partition {index} where {position} is expected"
             )));
         }
-        replicas.push(check_assignment(env.image, position, &assignment.broker_ids, factor)?);
+        let found = check_assignment(env.image, position, &assignment.broker_ids, factor)?;
+        check_room(env.image, position, &found)?;
+        replicas.push(found);
     }
     Ok(replicas)
 }

@@ -28,6 +28,7 @@ use crate::command::{ApiError, CommandContext};
 use crate::controller::ControllerConfig;
 use crate::heartbeats::Heartbeats;
 use crate::image::{BrokerRegistration, Image};
+use crate::placement::is_cordoned;
 use crate::record::VersionedRecord;
 
 pub(crate) use own::own_command;
@@ -122,6 +123,17 @@ fn check_assignment(
         seen.push(id);
     }
     Ok(seen)
+}
+
+/// Checks that a partition's new replicas find a log directory that takes replicas.
+fn check_room(image: &Image, partition: usize, replicas: &[BrokerId]) -> Result<(), ApiError> {
+    let is_closed = |id: &&BrokerId| image.broker(**id).is_some_and(is_cordoned);
+    let Some(id) = replicas.iter().find(is_closed) else { return Ok(()) };
+    let message = format!(
+        "the assignment of partition {partition} names broker {id}, all of whose log directories are \
+         cordoned"
+    );
+    Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, message))
 }
 
 /// The replicas that start in sync: those that are active.

@@ -9,7 +9,7 @@ use ottla_protocol::messages::{
     ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
 
-use super::{Env, Run, check_assignment};
+use super::{Env, Run, check_assignment, check_room};
 use crate::command::ApiError;
 use crate::election::{self, PartitionChange};
 use crate::image::convert::raw_ids;
@@ -98,6 +98,7 @@ fn alter(
                 of.iter().copied().filter(|id| !from.contains(id)).collect()
             };
             change.adding = missing(&original, &target);
+            check_room(env.image, at, &missing(&partition.replicas, &target))?;
             change.removing = missing(&target, &partition.replicas);
             change.replicas = target.iter().chain(&change.removing).copied().collect();
         }
