@@ -9,11 +9,12 @@ import sys
 import threading
 import time
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Producer, TopicPartition
 
 from harness import clients, install
 from harness.admin import create_topic
 from harness.broker import Broker
+from harness.groups import committed
 from harness.report import expect, fresh, run_scenarios, scenarios, until
 
 # kafkajs has no cooperative assignor and no static members.
@@ -132,7 +133,8 @@ class Cast:
         """Compares the group's committed offsets with those of before and with the acknowledged commits."""
         with self.lock:
             acknowledged = list(self.commits)
-        offsets = until("the group's coordinator", self.offsets, SECONDS)
+        asked = [TopicPartition(self.topic, number) for number in range(PARTITIONS)]
+        offsets = [max(one.offset, 0) for one in committed(self.broker, self.group, asked)]
         for partition in range(PARTITIONS):
             offset = offsets[partition]
             if offset < self.seen[partition]:
@@ -140,20 +142,6 @@ class Cast:
             if offset < acknowledged[partition]:
                 self.wrong.append(f"partition {partition} is at {offset}, {acknowledged[partition]} was acknowledged")
             self.seen[partition] = offset
-
-    def offsets(self):
-        """The committed offset of each partition; None while nobody coordinates the group."""
-        # Not the AdminClient: it does not wait for a group that loads, and ends the process after some restarts.
-        reader = Consumer({"bootstrap.servers": self.broker, "group.id": self.group})
-        try:
-            found = reader.committed([TopicPartition(self.topic, number) for number in range(PARTITIONS)], SECONDS)
-            return [max(one.offset, 0) for one in found]
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.NOT_COORDINATOR:
-                raise
-            return None
-        finally:
-            reader.close()
 
 
 class Story:
