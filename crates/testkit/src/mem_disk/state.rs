@@ -78,7 +78,12 @@ pub(super) struct State {
     pub(super) inodes: BTreeMap<Ino, Inode>,
     pub(super) names: Vec<NameOp>,
     next_ino: Ino,
+    /// With so many files, those that nothing can reach are looked for.
+    collect_at: usize,
 }
+
+/// Fewer files than this are not worth looking through.
+const COLLECT_MIN: usize = 64;
 
 impl State {
     pub(super) fn new() -> Self {
@@ -89,7 +94,8 @@ impl State {
             open: 0,
             node: Node::Dir(DirNode::default()),
         };
-        Self { inodes: BTreeMap::from([(ROOT, root)]), names: Vec::new(), next_ino: ROOT + 1 }
+        let inodes = BTreeMap::from([(ROOT, root)]);
+        Self { inodes, names: Vec::new(), next_ino: ROOT + 1, collect_at: COLLECT_MIN }
     }
 
     pub(super) fn file(&mut self, ino: Ino) -> io::Result<&mut FileNode> {
@@ -284,7 +290,7 @@ impl State {
             removed |= !matches!(change, NameChange::Create { .. });
             self.apply_name(change);
         }
-        if removed {
+        if removed && self.inodes.len() >= self.collect_at {
             self.collect();
         }
         Ok(())
@@ -340,6 +346,7 @@ impl State {
             }
         }
         self.inodes.retain(|ino, _| reachable.contains(ino));
+        self.collect_at = 2 * self.inodes.len() + COLLECT_MIN;
     }
 
     /// Bytes that linked files occupy.
