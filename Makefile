@@ -2,7 +2,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: run build test check unit integration sim fuzz fuzz-short bench kill-loop docs
+.PHONY: run build test check unit integration sim fuzz fuzz-short bench kill-loop sync-mutations soak-compaction docs
 
 run:            ## build, then start a broker on localhost:9092
 	$(CARGO) run --release --bin ottla -- start $(ARGS)
@@ -36,6 +36,12 @@ bench:          ## beside Kafka where ../shared/peers exists, and micro-benchmar
 kill-loop:      ## SIGKILL under load, again and again, every record and transaction accounted for
 	integration-tests/kill-loop --rounds 100
 	integration-tests/kill-loop-transactions --rounds 50
+
+sync-mutations: ## takes each fsync out of the code; a test has to fail
+	scripts/sync-mutations
+
+soak-compaction: ## 10 GB of updates over a million keys while others produce and consume
+	integration-tests/soak-compaction --megabytes 10000 --keys 1000000 --rate 60
 
 docs:           ## regenerate docs/reference from the tables in the code
 	OTTLA_BLESS=1 $(CARGO) test --workspace --quiet reference

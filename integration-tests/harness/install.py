@@ -64,6 +64,16 @@ def install(suites):
             PARTS[part]()
 
 
+def ottla():
+    """The path of the binary under test: $OTTLA_BIN, which is set for others if it had to be built."""
+    if "OTTLA_BIN" not in os.environ:
+        root = HOME.parent
+        run("cargo", "build", "--release", "--bin", "ottla", cwd=root)
+        target = Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
+        os.environ["OTTLA_BIN"] = str(target / "release" / "ottla")
+    return os.environ["OTTLA_BIN"]
+
+
 def venv_python():
     return CACHE / "venv" / "bin" / "python"
 
