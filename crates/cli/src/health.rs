@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::args::HealthArgs;
 use crate::client::{Cluster, Target};
 use crate::failure::{Failure, Outcome};
-use crate::tool::runtime;
+use crate::tool::block_on;
 
 pub(crate) fn run(args: &HealthArgs) -> Outcome {
     let within = Duration::from_millis(args.timeout_ms);
@@ -15,8 +15,7 @@ pub(crate) fn run(args: &HealthArgs) -> Outcome {
         tokio::time::timeout(within, Cluster::connect(target)).await.map_err(late)?
     };
     // The exit code says no more than that it does not serve.
-    let cluster =
-        runtime()?.block_on(asked).map_err(|failure| Failure::Failed(failure.to_string()))?;
+    let cluster = block_on(asked)?.map_err(|failure| Failure::Failed(failure.to_string()))?;
     match cluster.nodes.len() {
         0 => {
             let text = "it answers, but no broker of the cluster serves clients";

@@ -5,11 +5,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ottla_net::client::{Client, ClientOptions};
-use ottla_protocol::ByteString;
 use ottla_protocol::codec::Request;
 use ottla_protocol::frame::{decode_response, encode_request};
 use ottla_protocol::messages::ApiVersionsRequest;
+use ottla_protocol::{ApiKey, ByteString};
 
 use crate::failure::{Failure, Outcome, check};
 
@@ -97,21 +98,23 @@ impl Connection {
 
     /// The version of `R` to speak: the newest of both, at most `max`.
     pub(crate) fn version<R: Request>(&self, max: i16) -> Outcome<i16> {
-        let ours = R::KEY.stable_versions();
+        self.version_of(R::KEY, max)
+    }
+
+    fn version_of(&self, key: ApiKey, max: i16) -> Outcome<i16> {
+        let ours = key.stable_versions();
         let none = || {
             Failure::Failed(format!(
-                "the broker at {} does not serve {}: it is too old, or not made for this",
-                self.address,
-                R::KEY
+                "the broker at {} does not serve {key}: it is too old, or not made for this",
+                self.address
             ))
         };
-        let &(low, high) = self.versions.get(&R::KEY.key()).ok_or_else(none)?;
+        let &(low, high) = self.versions.get(&key.key()).ok_or_else(none)?;
         let version = high.min(*ours.end()).min(max);
         if version < low || version < *ours.start() {
             return Err(Failure::Failed(format!(
-                "the broker at {} serves versions {low} to {high} of {}, this command speaks {} to {}",
+                "the broker at {} serves versions {low} to {high} of {key}, this command speaks {} to {}",
                 self.address,
-                R::KEY,
                 ours.start(),
                 (*ours.end()).min(max)
             )));
@@ -126,38 +129,54 @@ impl Connection {
 
     /// Sends and waits for the answer.
     pub(crate) async fn call<R: Request>(&mut self, request: &R, max: i16) -> Outcome<R::Response> {
-        let sent = self.send(request, max).await?;
-        self.receive::<R>(sent).await
+        let (sent, frame) = self.encode(request, max)?;
+        let answer = self.exchange(&frame).await?;
+        self.decode::<R>(sent, answer)
     }
 
     /// Sends without waiting. Answers come in the order of the requests.
     pub(crate) async fn send<R: Request>(&mut self, request: &R, max: i16) -> Outcome<Sent> {
+        let (sent, frame) = self.encode(request, max)?;
+        self.client.send(&frame).await?;
+        Ok(sent)
+    }
+
+    /// The answer to the oldest request that has none yet.
+    pub(crate) async fn receive<R: Request>(&mut self, sent: Sent) -> Outcome<R::Response> {
+        let answer = self.client.receive().await?;
+        self.decode::<R>(sent, answer)
+    }
+
+    /// The same code for every request: what is generic is compiled for each.
+    async fn exchange(&mut self, frame: &[u8]) -> Outcome<Bytes> {
+        self.client.send(frame).await?;
+        Ok(self.client.receive().await?)
+    }
+
+    /// The frame without its size, which the client writes itself.
+    fn encode<R: Request>(&mut self, request: &R, max: i16) -> Outcome<(Sent, Bytes)> {
         let version = self.version::<R>(max)?;
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
         let encoded = encode_request(version, id, Some(&self.client_id), request)
             .map_err(|error| Failure::Failed(error.to_string()))?;
-        // The client writes the size itself.
-        self.client.send(encoded.bytes.get(4..).unwrap_or_default()).await?;
-        Ok(Sent { version, id })
+        let frame = encoded.bytes.get(4..).unwrap_or_default();
+        Ok((Sent { version, id }, encoded.bytes.slice_ref(frame)))
     }
 
-    /// The answer to the oldest request that has none yet.
-    pub(crate) async fn receive<R: Request>(&mut self, sent: Sent) -> Outcome<R::Response> {
-        let frame = self.client.receive().await?;
-        let broken = |why: &dyn fmt::Display| {
-            let address = &self.address;
-            Failure::Failed(format!(
-                "the answer of {address} to {} is no Kafka broker's: {why}",
-                R::KEY
-            ))
-        };
-        let (id, answer) =
-            decode_response::<R>(frame, sent.version).map_err(|error| broken(&error))?;
+    fn decode<R: Request>(&self, sent: Sent, frame: Bytes) -> Outcome<R::Response> {
+        let (id, answer) = decode_response::<R>(frame, sent.version)
+            .map_err(|error| self.broken(R::KEY, &error))?;
         if id != sent.id {
-            return Err(broken(&format_args!("correlation id {id} instead of {}", sent.id)));
+            let why = format_args!("correlation id {id} instead of {}", sent.id);
+            return Err(self.broken(R::KEY, &why));
         }
         Ok(answer)
+    }
+
+    fn broken(&self, key: ApiKey, why: &dyn fmt::Display) -> Failure {
+        let address = &self.address;
+        Failure::Failed(format!("the answer of {address} to {key} is no Kafka broker's: {why}"))
     }
 }
 

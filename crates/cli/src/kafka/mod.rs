@@ -25,7 +25,7 @@ use crate::client::{Cluster, Target};
 use crate::failure::{Failure, Outcome};
 use crate::kafka::options::Options;
 use crate::output::{Format, Out};
-use crate::tool::runtime;
+use crate::tool::block_on;
 
 /// What a JVM client gives a request before it gives up: `default.api.timeout.ms`.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -79,12 +79,12 @@ fn with_cluster(
 ) -> Outcome {
     let target = target(options)?;
     let mut out = Out::new(Format::Table);
-    runtime()?.block_on(async {
+    block_on(async {
         let mut cluster = Cluster::connect(target).await?;
         let done = work(&mut cluster, &mut out).await;
         out.flush()?;
         done
-    })
+    })?
 }
 
 /// Parses the arguments; usage errors, `--help` and `--version` end here, with an exit code.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
-use super::{Common, runtime};
+use super::{Common, block_on};
 use crate::args::ConfigArgs;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Format, Out, table};
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Outcome {
     let mut findings = Vec::new();
     if !args.local {
         let target = args.common.target()?;
-        findings.extend(runtime()?.block_on(network::look(target)));
+        findings.extend(block_on(network::look(target))?);
     }
     findings.extend(local::look(&directories(&args.config)?));
     show(&findings, &mut out)?;

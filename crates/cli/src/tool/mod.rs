@@ -10,6 +10,7 @@ pub(crate) mod stop;
 pub(crate) mod topic;
 pub(crate) mod txn;
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
@@ -62,12 +63,15 @@ impl Common {
     }
 }
 
-/// A runtime of one thread.
-pub(crate) fn runtime() -> Outcome<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
+/// Works to the end, on a runtime of one thread. The work is boxed: each kind would bring its own copy
+/// of the runtime's loop with it.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> Outcome<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::Failed(format!("cannot start: {error}")))
+        .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
+    let work: Pin<Box<dyn Future<Output = T> + '_>> = Box::pin(work);
+    Ok(runtime.block_on(work))
 }
 
 /// Connects, works, and hands out what was printed, also after a failure.
@@ -77,12 +81,12 @@ pub(crate) fn run(
 ) -> Outcome {
     let target = common.target()?;
     let mut out = Out::new(common.output);
-    runtime()?.block_on(async {
+    block_on(async {
         let mut cluster = Cluster::connect(target).await?;
         let done = work(&mut cluster, &mut out).await;
         out.flush()?;
         done
-    })
+    })?
 }
 
 /// Reads `KEY=VALUE`.
