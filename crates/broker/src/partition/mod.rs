@@ -3,24 +3,31 @@
 //! Role, leader epoch and configuration are checked here, under the lock; the metadata image only
 //! routes. The lock is never held across a wait, and wakes are delivered after its release.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+mod directory;
+mod error;
+mod flush;
+
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytestring::ByteString;
 use ottla_config::{CompressionType, TimestampType as TopicTimestampType, TopicConfig};
-use ottla_protocol::ErrorCode;
 use ottla_protocol::Uuid;
 use ottla_protocol::ids::{LeaderEpoch, Monotonic, Now, Offset, PartitionIndex};
 use ottla_protocol::records::{Compression, TimestampType};
 use ottla_storage::{
-    AbortedTxn, AppendError, Appended, FlushWork, Flushed, Log, LogConfig, LogSlice, ProduceRules,
-    ReadError, SharedFlush, StorageError, TxnMarker, Unverified, ValidatedBatch, VerificationGuard,
+    AbortedTxn, AppendError, Appended, Log, LogConfig, LogSlice, ProduceRules, ReadError,
+    StorageError, TxnMarker, Unverified, ValidatedBatch, VerificationGuard,
 };
 use parking_lot::Mutex;
 
+pub use directory::Directory;
+pub use error::PartitionError;
+pub(crate) use flush::Unsynced;
+
 use crate::isr::Replicas;
 use crate::wait::{WaitList, Waiter, Wakes};
+use flush::Flush;
 
 /// Names a partition for people and for the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,195 +43,6 @@ pub struct PartitionName {
 impl std::fmt::Display for PartitionName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{}", self.topic, self.index)
-    }
-}
-
-/// A log directory as its partitions see it. Once offline it stays so until a restart has recovered
-/// it: after a failed fsync, pages may be marked clean that never reached the disk.
-#[derive(Debug)]
-pub struct Directory {
-    /// Its id in `meta.properties`.
-    pub id: Uuid,
-    /// Its path, as configured.
-    pub path: std::path::PathBuf,
-    offline: OnceLock<String>,
-    /// Partitions with records that no flush is asked for, each once.
-    unsynced: Mutex<Vec<PartitionId>>,
-    /// What its checkpoints do not say yet.
-    pub(crate) changed: Changed,
-}
-
-/// Topic id and index.
-pub(crate) type PartitionId = (Uuid, PartitionIndex);
-
-/// Which checkpoints of a directory are to be written: set by what changes an offset, taken by who
-/// writes.
-#[derive(Debug, Default)]
-pub(crate) struct Changed {
-    high_watermarks: AtomicBool,
-    recovery_points: AtomicBool,
-    log_starts: AtomicBool,
-}
-
-impl Changed {
-    /// A high watermark moved. Cheap where it is set already.
-    pub(crate) fn high_watermark(&self) {
-        set(&self.high_watermarks);
-    }
-
-    /// A recovery point moved.
-    pub(crate) fn recovery_point(&self) {
-        set(&self.recovery_points);
-    }
-
-    /// A log start offset moved.
-    pub(crate) fn log_start(&self) {
-        set(&self.log_starts);
-    }
-
-    /// A partition came or went.
-    pub(crate) fn everything(&self) {
-        [&self.high_watermarks, &self.recovery_points, &self.log_starts].into_iter().for_each(set);
-    }
-
-    /// Whether recovery points are to be written.
-    pub(crate) fn has_recovery_points(&self) -> bool {
-        self.recovery_points.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn take_log_starts(&self) -> bool {
-        self.log_starts.swap(false, Ordering::AcqRel)
-    }
-
-    pub(crate) fn take_high_watermarks(&self) -> bool {
-        self.high_watermarks.swap(false, Ordering::AcqRel)
-    }
-
-    pub(crate) fn take_recovery_points(&self) -> bool {
-        self.recovery_points.swap(false, Ordering::AcqRel)
-    }
-}
-
-fn set(flag: &AtomicBool) {
-    if !flag.load(Ordering::Relaxed) {
-        flag.store(true, Ordering::Release);
-    }
-}
-
-impl Directory {
-    /// A directory that is online.
-    #[must_use]
-    pub fn new(id: Uuid, path: std::path::PathBuf) -> Arc<Self> {
-        let (offline, unsynced, changed) = <_>::default();
-        Arc::new(Self { id, path, offline, unsynced, changed })
-    }
-
-    /// Why it is offline, if it is.
-    #[must_use]
-    pub fn offline(&self) -> Option<&str> {
-        self.offline.get().map(String::as_str)
-    }
-
-    /// Notes a partition that has records which no flush is asked for.
-    pub(crate) fn add_unsynced(&self, id: PartitionId) {
-        self.unsynced.lock().push(id);
-    }
-
-    /// Whether there are such partitions.
-    pub(crate) fn has_unsynced(&self) -> bool {
-        !self.unsynced.lock().is_empty()
-    }
-
-    /// Takes them; who still has such records is to be added again.
-    pub(crate) fn take_unsynced(&self) -> Vec<PartitionId> {
-        std::mem::take(&mut *self.unsynced.lock())
-    }
-
-    /// Takes it offline; the first reason stays.
-    pub fn take_offline(&self, reason: &str) {
-        if self.offline.set(reason.to_owned()).is_ok() {
-            tracing::error!(
-                directory = %self.path.display(),
-                "log directory is offline: {reason}; its partitions refuse requests until a restart has recovered it"
-            );
-        }
-    }
-}
-
-/// Why a partition did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum PartitionError {
-    /// The client's idea of the leader epoch is older than ours (KIP-320).
-    #[error("leader epoch {got} in the request, {ours} here")]
-    FencedLeaderEpoch {
-        /// In the request.
-        got: LeaderEpoch,
-        /// Ours.
-        ours: LeaderEpoch,
-    },
-    /// The client's idea of the leader epoch is newer than ours.
-    #[error("leader epoch {got} in the request, only {ours} is known here")]
-    UnknownLeaderEpoch {
-        /// In the request.
-        got: LeaderEpoch,
-        /// Ours.
-        ours: LeaderEpoch,
-    },
-    /// This broker does not lead the partition.
-    #[error("this broker does not lead the partition")]
-    NotLeader,
-    /// Too few replicas are in sync for a batch whose producer waits for all.
-    #[error("{in_sync} replicas are in sync, min.insync.replicas={wanted}")]
-    NotEnoughReplicas {
-        /// How many are.
-        in_sync: usize,
-        /// How many have to be.
-        wanted: usize,
-    },
-    /// The log directory is offline.
-    #[error("the log directory is offline: {0}")]
-    Offline(String),
-    /// The disk is full: the log is unchanged, reads go on.
-    #[error("{0}")]
-    DiskFull(String),
-    /// The log refused the batch.
-    #[error(transparent)]
-    Append(AppendError),
-    /// The log refused the read.
-    #[error(transparent)]
-    Read(ReadError),
-    /// A DeleteRecords offset outside the log.
-    #[error("offset {got} is not between the log start {start} and the high watermark {end}")]
-    OffsetOutOfRange {
-        /// In the request.
-        got: Offset,
-        /// Log start.
-        start: Offset,
-        /// High watermark.
-        end: Offset,
-    },
-}
-
-impl PartitionError {
-    /// Whether the disk is full.
-    #[must_use]
-    pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::DiskFull(_))
-    }
-}
-
-impl From<&PartitionError> for ErrorCode {
-    fn from(error: &PartitionError) -> Self {
-        match error {
-            PartitionError::FencedLeaderEpoch { .. } => Self::FencedLeaderEpoch,
-            PartitionError::UnknownLeaderEpoch { .. } => Self::UnknownLeaderEpoch,
-            PartitionError::NotLeader => Self::NotLeaderOrFollower,
-            PartitionError::NotEnoughReplicas { .. } => Self::NotEnoughReplicas,
-            PartitionError::Offline(_) | PartitionError::DiskFull(_) => Self::KafkaStorageError,
-            PartitionError::Append(error) => error.code(),
-            PartitionError::Read(error) => error.code(),
-            PartitionError::OffsetOutOfRange { .. } => Self::OffsetOutOfRange,
-        }
     }
 }
 
@@ -295,26 +113,6 @@ pub struct Partition {
     directory: ArcSwap<Directory>,
     config: ArcSwap<TopicConfig>,
     state: Mutex<State>,
-}
-
-/// Whether a flush job of the partition is under way: at most one is, and it covers all that was
-/// appended before it began (group commit).
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Flush {
-    Idle,
-    Running,
-    /// None may begin: the log is about to be replaced by its copy in another directory.
-    Held,
-}
-
-/// What of a log is not synced, for the flush in the background.
-pub(crate) enum Unsynced {
-    /// Everything is, or its acknowledgements see to it.
-    Nothing,
-    /// `flush.ms` or `flush.messages` ask for a flush.
-    Asked,
-    /// Records wait for so many milliseconds.
-    Since(i64),
 }
 
 struct State {
@@ -671,118 +469,6 @@ impl Partition {
         self.state.lock().committed.register(waiter);
     }
 
-    /// The work of a flush; it covers everything appended so far.
-    ///
-    /// # Errors
-    /// The log is offline.
-    pub fn flush_work(&self) -> Result<FlushWork, StorageError> {
-        self.state.lock().log.flush_work()
-    }
-
-    /// Begins a flush that is run together with those of other logs. `None` if one is under way, or
-    /// the topic was deleted. To be ended by [`Partition::flushed`], [`Partition::flush_failed`] or
-    /// [`Partition::end_flush`].
-    pub(crate) fn begin_shared_flush(&self) -> Option<Result<SharedFlush, StorageError>> {
-        let mut state = self.state.lock();
-        if state.deleted || !state.begin_flush() {
-            return None;
-        }
-        Some(state.log.shared_flush())
-    }
-
-    /// A flush that was begun did not happen.
-    pub(crate) fn end_flush(&self) {
-        self.state.lock().flush = Flush::Idle;
-    }
-
-    /// What of the log is not synced.
-    pub(crate) fn unsynced(&self, now: Now) -> Unsynced {
-        let state = self.state.lock();
-        let all = state.log.flushed_offset() >= state.log.log_end_offset();
-        match state.unsynced_since {
-            Some(since) if !all && !state.deleted && !state.synced_acks => {
-                if state.log.needs_flush(now) {
-                    return Unsynced::Asked;
-                }
-                let waited = now.monotonic.since(since).as_millis();
-                Unsynced::Since(i64::try_from(waited).unwrap_or(i64::MAX))
-            }
-            _ => Unsynced::Nothing,
-        }
-    }
-
-    /// Whether the partition is to be in the directory's list again, after a look at `now` that may
-    /// have flushed it.
-    pub(crate) fn stays_unsynced(&self, now: Now) -> bool {
-        let mut state = self.state.lock();
-        let left = state.log.flushed_offset() < state.log.log_end_offset() && !state.deleted;
-        state.unsynced_since = match state.unsynced_since {
-            Some(since) if left && state.log.last_flush() < since => Some(since),
-            _ => left.then_some(now.monotonic),
-        };
-        left
-    }
-
-    /// Notes what the checkpoint durably says.
-    pub(crate) fn checkpointed(&self, recovery_point: Offset) {
-        self.state.lock().log.checkpointed(recovery_point);
-    }
-
-    /// Takes the result of a flush. Returns whether more was appended meanwhile that waits for the
-    /// next one.
-    pub fn flushed(&self, result: std::io::Result<Flushed>, now: Now) -> bool {
-        let covers = match result {
-            Ok(covers) => covers,
-            Err(error) => {
-                self.flush_failed(&error.to_string());
-                return false;
-            }
-        };
-        let mut wakes = Wakes::default();
-        let again = {
-            let mut state = self.state.lock();
-            state.flush = Flush::Idle;
-            if state.deleted {
-                return false;
-            }
-            state.log.flushed(covers, now);
-            state.advance_high_watermark(&mut wakes);
-            if state.is_held() {
-                // Some wait for this replica alone.
-                state.committed.take_into(&mut wakes);
-            }
-            state.awaits_sync() && state.begin_flush()
-        };
-        self.directory.load().changed.recovery_point();
-        wakes.deliver();
-        again
-    }
-
-    /// A flush failed: nothing may be assumed about what is on the disk. One of a partition that was
-    /// deleted meanwhile has no meaning: its files were renamed under it.
-    pub fn flush_failed(&self, reason: &str) {
-        let mut wakes = Wakes::default();
-        {
-            let mut state = self.state.lock();
-            state.flush = Flush::Idle;
-            if state.deleted {
-                return;
-            }
-            let directory = self.directory.load();
-            directory.take_offline(&format!("fsync of {} failed: {reason}", self.name));
-            state.log.go_offline();
-            state.appended.take_into(&mut wakes);
-            state.committed.take_into(&mut wakes);
-        }
-        wakes.deliver();
-    }
-
-    /// Marks a flush as wanted. True if the caller must submit the job.
-    #[must_use]
-    pub fn request_flush(&self) -> bool {
-        self.state.lock().begin_flush()
-    }
-
     /// Whether its topic was deleted.
     #[must_use]
     pub fn is_deleted(&self) -> bool {
@@ -888,26 +574,6 @@ impl Partition {
         self.state.lock().log.config().clone()
     }
 
-    /// Lets no flush begin until [`Partition::release_flushes`] or [`Partition::switch_log`]. False if
-    /// one is running.
-    pub(crate) fn hold_flushes(&self) -> bool {
-        let mut state = self.state.lock();
-        if state.flush == Flush::Running {
-            return false;
-        }
-        state.flush = Flush::Held;
-        true
-    }
-
-    /// Lets flushes begin again. True if the caller must submit one.
-    pub(crate) fn release_flushes(&self) -> bool {
-        let mut state = self.state.lock();
-        if state.flush == Flush::Held {
-            state.flush = Flush::Idle;
-        }
-        state.awaits_sync() && state.begin_flush()
-    }
-
     /// Puts `copy` in the place of the log, which it then holds, if `take_over` says that it has all
     /// of it and its name. Flushes are held. True if it is done: the caller must submit a flush.
     ///
@@ -937,23 +603,6 @@ impl Partition {
         }
         wakes.deliver();
         Ok(true)
-    }
-
-    /// Closes the log for a clean stop.
-    ///
-    /// # Errors
-    /// An I/O error; the next start will recover the log.
-    pub fn close(&self, now: Now) -> Result<(), StorageError> {
-        self.state.lock().log.close(now)
-    }
-
-    /// As [`Partition::close`], without the syncs, which are to be run together with those of other
-    /// logs; `None` if there is nothing to sync.
-    ///
-    /// # Errors
-    /// As [`Partition::close`].
-    pub(crate) fn shared_close(&self) -> Result<Option<SharedFlush>, StorageError> {
-        self.state.lock().log.shared_close()
     }
 
     fn check_online(&self) -> Result<(), PartitionError> {
@@ -1026,19 +675,6 @@ impl State {
     /// Whether nothing more is committed until other replicas are in sync, or out of it.
     fn is_held(&self) -> bool {
         !self.replicas.alone || !self.replicas.suffice(self.min_isr)
-    }
-
-    /// Whether somebody may wait for a sync of what is in the log.
-    fn awaits_sync(&self) -> bool {
-        self.synced_acks && self.log.flushed_offset() < self.log.log_end_offset()
-    }
-
-    fn begin_flush(&mut self) -> bool {
-        let idle = self.flush == Flush::Idle;
-        if idle {
-            self.flush = Flush::Running;
-        }
-        idle
     }
 }
 
