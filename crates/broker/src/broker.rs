@@ -311,12 +311,13 @@ impl Broker {
         self.env().submit(job);
     }
 
-    /// Stops: whoever waits is refused, logs are closed and marked clean.
+    /// Stops: whoever waits is refused, leaderships are given up, logs are closed and marked clean.
     pub fn shut_down(&self) {
         let now = self.env().now();
         for (_, shards) in self.coordinators() {
             shards.unload_all(now);
         }
+        self.leave();
         for job in self.timers.drain() {
             // Files that wait for their delayed removal go now.
             if let Due::Job(job @ (Job::Delete(_) | Job::RemoveDirectory(_))) = job {

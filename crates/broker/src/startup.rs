@@ -376,6 +376,28 @@ impl Broker {
         drop(self.own_command(now, command));
     }
 
+    /// Leaves the cluster: gives up every leadership and is fenced (KIP-631). Whoever opens the
+    /// directories next does not believe that this broker still leads.
+    pub(crate) fn leave(&self) {
+        if self.epoch < 0 || !self.config().get(keys::CONTROLLED_SHUTDOWN_ENABLE) {
+            return;
+        }
+        // The first gives up the leaderships; the second is allowed to go, for this controller knows
+        // already that nobody else has to hear of it.
+        for _ in 0..2 {
+            let mut request = self.heartbeat_request(false);
+            request.want_shut_down = true;
+            match self.command_now(Command::BrokerHeartbeat(request)) {
+                Ok(Response::BrokerHeartbeat(answer)) if answer.should_shut_down => return,
+                Ok(Response::BrokerHeartbeat(answer)) if answer.error_code == 0 => {}
+                Ok(other) => return tracing::warn!("the controller does not let go: {other:?}"),
+                Err(error) => {
+                    return tracing::warn!("leaderships are kept over the stop: {error}");
+                }
+            }
+        }
+    }
+
     fn tasks(&self) -> Vec<OpenTask> {
         let image = self.image();
         let mine = image.topics().flat_map(|topic| {

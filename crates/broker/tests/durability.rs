@@ -15,7 +15,7 @@ use bytes::Bytes;
 use ottla_protocol::Records;
 use ottla_protocol::codec::Request;
 use ottla_protocol::frame::{decode_response, encode_request};
-use ottla_protocol::ids::{Offset, Timestamp};
+use ottla_protocol::ids::{Offset, PartitionIndex, Timestamp};
 use ottla_protocol::messages::create_topics_request::CreatableTopic;
 use ottla_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsTopic,
@@ -231,6 +231,37 @@ fn deleted_records_stay_deleted_when_a_full_disk_delays_the_opening_of_their_log
     disk.clear_faults();
     node.pass(60_000);
     assert_eq!(ends(&node, "t", 0), (5, 9));
+}
+
+/// A broker that opens the directories next would believe, until it has registered, that it leads: one
+/// of Kafka then takes the markers of prepared transactions for written.
+#[test]
+fn a_clean_stop_gives_up_leaderships_before_the_logs_are_closed() {
+    for (settings, hands_over) in
+        [(&[][..], true), (&[("controlled.shutdown.enable", "false")][..], false)]
+    {
+        let disk = formatted();
+        let node = Node::start_with(&disk, settings).unwrap();
+        let mut client = node.connect();
+        create(&node, &mut client, "t", 1);
+        produce(&node, &mut client, "t", 0);
+        let before = node.broker.image().topic("t").unwrap().clone();
+        let (_, led) = before.partitions().next().unwrap();
+        assert_eq!(led.leader(), Some(node.broker.node_id()));
+        node.broker.shut_down();
+
+        let image = node.broker.image();
+        let left = image.partition(before.id, PartitionIndex(0)).unwrap();
+        assert_eq!(left.leader().is_none(), hands_over, "{settings:?}");
+        assert_eq!(image.broker(node.broker.node_id()).unwrap().fenced, hands_over, "{settings:?}");
+        assert_eq!(left.leader_epoch.0, led.leader_epoch.0 + i32::from(hands_over));
+
+        let node = Node::start(&disk.crash(1)).unwrap();
+        let mut client = node.connect();
+        assert_eq!(produce(&node, &mut client, "t", 0), 1, "{settings:?}");
+        let epoch = node.broker.partitions.get(before.id, 0).unwrap().leader_epoch();
+        assert_eq!(epoch.0, led.leader_epoch.0 + 2, "given up once and taken once, {settings:?}");
+    }
 }
 
 #[test]

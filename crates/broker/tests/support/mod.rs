@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use ottla_broker::jobs::Job;
@@ -54,9 +54,11 @@ struct WorldState {
 
 impl World {
     fn new() -> Arc<Self> {
+        // Every start is an incarnation of its own.
+        static STARTS: AtomicU64 = AtomicU64::new(7);
         let state = WorldState {
             millis: 0,
-            rng: Rng::new(7),
+            rng: Rng::new(STARTS.fetch_add(1, Ordering::Relaxed)),
             jobs: VecDeque::new(),
             limits: None,
             log_levels: None,

@@ -21,6 +21,7 @@ handles! {
     BROKER_RACK: Option<String> = "broker.rack";
     BROKER_HEARTBEAT_INTERVAL_MS: i32 = "broker.heartbeat.interval.ms";
     BROKER_SESSION_TIMEOUT_MS: i32 = "broker.session.timeout.ms";
+    CONTROLLED_SHUTDOWN_ENABLE: bool = "controlled.shutdown.enable";
     AUTO_CREATE_TOPICS_ENABLE: bool = "auto.create.topics.enable";
     NUM_PARTITIONS: i32 = "num.partitions";
     DEFAULT_REPLICATION_FACTOR: i32 = "default.replication.factor";

@@ -69,7 +69,8 @@ pub(super) const KEYS: &[KeyDef] = &[
         Is("true"),
         "Whether a broker that is asked to stop first hands its leaderships to other replicas, so \
          that clients notice nothing.",
-    ),
+    )
+    .read(),
     KeyDef::boolean(
         "auto.create.topics.enable",
         Is("true"),
