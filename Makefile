@@ -2,7 +2,8 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: run build test check unit integration sim fuzz fuzz-short bench kill-loop sync-mutations soak-compaction docs
+.PHONY: run build test check unit integration sim fuzz fuzz-short bench kill-loop sync-mutations soak-compaction \
+	txn-chaos streams connect docs
 
 run:            ## build, then start a broker on localhost:9092
 	$(CARGO) run --release --bin ottla -- start $(ARGS)
@@ -42,6 +43,15 @@ sync-mutations: ## takes each fsync out of the code; a test has to fail
 
 soak-compaction: ## 10 GB of updates over a million keys while others produce and consume
 	integration-tests/soak-compaction --megabytes 10000 --keys 1000000 --rate 60
+
+txn-chaos:      ## ten minutes of SIGKILL under consume-transform-produce, each input exactly once
+	integration-tests/txn-chaos --seconds 600
+
+streams:        ## Kafka Streams with exactly_once_v2, killed in the middle
+	integration-tests/run --only streams
+
+connect:        ## Kafka Connect and MirrorMaker 2, killed and resumed
+	integration-tests/run --only connect
 
 docs:           ## regenerate docs/reference from the tables in the code
 	OTTLA_BLESS=1 $(CARGO) test --workspace --quiet reference

@@ -10,6 +10,12 @@ from harness import install
 _PYTHON = install.CLIENTS / "python"
 _JAVA = ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256M",
          "-cp", f"{install.jars('clients')}:{install.CACHE / 'java'}", "Client"]
+# Programs that copy a topic exactly once: `pipe BROKER GROUP INPUT OUTPUT TRANSACTIONAL_ID`.
+PIPES = {
+    "java": [*_JAVA[:-1], "Pipe"],
+    "confluent": [sys.executable, str(_PYTHON / "confluent_pipe.py")],
+    "go": [str(install.CACHE / "go" / "client"), "pipe"],
+}
 COMMANDS = {
     "kcat": [sys.executable, str(_PYTHON / "kcat_client.py")],
     "java": _JAVA,

@@ -45,6 +45,9 @@ NEEDS = {
     "quotas": ["venv", "tools"],
     "telemetry": ["venv", "tools"],
     "groups": ["venv", "java", "go", "node"],
+    "transactions": ["venv", "java", "go"],
+    "streams": ["venv", "streams"],
+    "connect": ["venv", "connect", "kafka"],
     "hostile": ["venv"],
     "interchange": ["venv", "kafka"],
 }
@@ -166,6 +169,17 @@ def install_java():
     stamped(target, CLIENTS / "java" / "pom.xml", *sources, build=build)
 
 
+def install_streams():
+    resolve_jars("streams")
+    target = CACHE / "java-streams"
+    sources = sorted((CLIENTS / "java" / "streams").glob("*.java"))
+
+    def build():
+        run("javac", "-cp", jars("streams"), "-d", target, *sources)
+
+    stamped(target, CLIENTS / "java" / "pom.xml", *sources, build=build)
+
+
 def install_go():
     need("go")
     source = CLIENTS / "go"
@@ -206,6 +220,8 @@ PARTS = {
     "tools": lambda: resolve_jars("tools"),
     "kafka": lambda: resolve_jars("broker"),
     "java": install_java,
+    "streams": install_streams,
+    "connect": lambda: resolve_jars("connect"),
     "go": install_go,
     "node": install_node,
 }

@@ -234,6 +234,8 @@ func main() {
 		group(rest[0], rest[1], count, rest[3:])
 	case "member":
 		member(rest[0], rest[1], rest[2], rest[3], rest[4])
+	case "pipe":
+		pipe(rest[0], rest[1], rest[2], rest[3], rest[4])
 	default:
 		os.Exit(suite(rest[0]))
 	}
