@@ -103,6 +103,7 @@ struct InFlight {
     request: RequestInfo,
     state: State,
     usage: Usage,
+    arrived: Monotonic,
 }
 
 /// The protocol side of one connection. Owned and called by one task.
@@ -220,14 +221,17 @@ impl Connection {
         self.pause(usage.pause_until, now);
         match reply {
             Ok(ErasedReply::Ready(response)) => {
-                let state = State::Ready(response);
-                self.in_flight.push_back(InFlight { request, state, usage });
+                let (state, arrived) = (State::Ready(response), now.monotonic);
+                let answered = InFlight { request, state, usage, arrived };
+                answered.record_latency(&self.broker);
+                self.in_flight.push_back(answered);
             }
             Ok(ErasedReply::Silent) => {}
             Ok(ErasedReply::Wait(wait)) => {
                 let deadline = wait.deadline();
                 let state = State::Parked(Parked { wait, waiter, deadline });
-                let mut parked = InFlight { request, state, usage };
+                let arrived = now.monotonic;
+                let mut parked = InFlight { request, state, usage, arrived };
                 // Park registers, then checks once more: the event may have happened in between.
                 match parked.poll_now(&self.broker, &self.info, &self.wake, now) {
                     Ok(()) => {
@@ -264,6 +268,13 @@ impl Connection {
 impl InFlight {
     fn is_parked(&self) -> bool {
         matches!(self.state, State::Parked(_))
+    }
+
+    /// Counts how long the request took, now that its answer is ready.
+    fn record_latency(&self, broker: &Broker) {
+        let total_us = self.usage.ended.0.saturating_sub(self.arrived.0);
+        let times = (total_us, self.usage.handler_us.min(total_us));
+        broker.metrics.record_latency(self.request.row.key, self.usage.of_replica, times);
     }
 
     /// Whether a request of a pipelined API may start behind this one.
@@ -314,6 +325,7 @@ impl InFlight {
             }
             Ok(Some(response)) => {
                 self.state = State::Ready(response);
+                self.record_latency(broker);
                 Ok(())
             }
             Err(error) => Err(error),

@@ -78,7 +78,7 @@ pub struct Context<'a> {
     pub waiter: &'a Arc<Waiter>,
     slices: RefCell<Vec<LogSlice>>,
     /// When this call began, by a clock read for it alone: `now` may be that of a whole round.
-    began: Monotonic,
+    pub(crate) began: Monotonic,
     pub(crate) usage: Cell<Usage>,
 }
 

@@ -19,6 +19,7 @@ mod dynamic_config;
 mod env;
 mod flusher;
 pub mod groups;
+pub mod histogram;
 mod isr;
 pub mod jobs;
 mod listener;

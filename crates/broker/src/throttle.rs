@@ -15,8 +15,12 @@ pub(crate) struct Usage {
     pub(crate) handler_us: u64,
     /// The handler's time is counted already, or does not count.
     is_counted: bool,
+    /// A replica asks.
+    pub(crate) of_replica: bool,
     /// Until when the connection is to start nothing.
     pub(crate) pause_until: Monotonic,
+    /// When its last call ended.
+    pub(crate) ended: Monotonic,
 }
 
 impl Context<'_> {
@@ -87,13 +91,14 @@ impl Context<'_> {
 
     /// What the request has used up to now.
     pub(crate) fn used(&self) -> Usage {
-        let usage = self.usage.get();
-        Usage { handler_us: usage.handler_us.saturating_add(self.elapsed_us()), ..usage }
+        let (usage, ended) = (self.usage.get(), self.broker.env().monotonic());
+        let micros = ended.0.saturating_sub(self.began.0);
+        Usage { handler_us: usage.handler_us.saturating_add(micros), ended, ..usage }
     }
 
-    /// The request is not its client's doing: none of its time counts.
+    /// A replica asks: none of its time counts.
     pub(crate) fn exempt(&self) {
-        let usage = Usage { is_counted: true, ..self.usage.get() };
+        let usage = Usage { is_counted: true, of_replica: true, ..self.usage.get() };
         self.usage.set(usage);
     }
 

@@ -20,6 +20,7 @@ mod env;
 mod error;
 mod format;
 mod lanes;
+mod latency;
 mod listen;
 mod load;
 mod logging;

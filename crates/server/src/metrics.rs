@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
 use ottla_broker::Broker;
+use ottla_broker::metrics::Counter;
 use ottla_broker::quotas::{Quota, Usage};
 use ottla_broker::telemetry::SampleKind;
 use ottla_protocol::ApiKey;
 use ottla_protocol::ids::Timestamp;
 
+use crate::latency;
 use crate::server::Observed;
 
 /// Text in Prometheus' exposition format.
 #[derive(Default)]
-struct Page(String);
+pub(crate) struct Page(String);
 
 impl Page {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
+    pub(crate) fn head(&mut self, name: &str, kind: &str, help: &str) {
         // Writing into a string does not fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
@@ -26,7 +28,7 @@ impl Page {
         self.sample(name, &[], value);
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+    pub(crate) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.0.push_str(name);
         for (index, (label, text)) in labels.iter().enumerate() {
             let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
@@ -40,6 +42,7 @@ impl Page {
 pub(crate) fn render(observed: &Observed) -> String {
     let mut page = Page::default();
     requests(&mut page, &observed.broker);
+    latency::render(&mut page, &observed.broker, &mut observed.recent.lock());
     listeners(&mut page, observed);
     partitions(&mut page, observed);
     transactions(&mut page, &observed.broker);
@@ -49,18 +52,48 @@ pub(crate) fn render(observed: &Observed) -> String {
     page.0
 }
 
+/// Most topics whose traffic is shown by name.
+const TOPICS_MAX: usize = 2000;
+
+/// Records in, bytes in and bytes out of every topic that had any.
+fn topics(broker: &Broker) -> BTreeMap<String, [u64; 3]> {
+    let mut topics: BTreeMap<String, [u64; 3]> = BTreeMap::new();
+    for partition in broker.partitions.all() {
+        let traffic = &partition.traffic;
+        let counts =
+            [&traffic.messages_in, &traffic.bytes_in, &traffic.bytes_out].map(Counter::get);
+        if counts != [0; 3] {
+            let sums = topics.entry(partition.name.topic.to_string()).or_default();
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+    }
+    topics
+}
+
 fn requests(page: &mut Page, broker: &Broker) {
     let metrics = &broker.metrics;
-    for (name, help, counter) in [
+    let topics = topics(broker);
+    for (index, (name, help, counter)) in [
         ("messagesin", "Records appended for producers.", &metrics.messages_in),
         ("bytesin", "Bytes appended for producers.", &metrics.bytes_in),
         ("bytesout", "Bytes of records in fetch responses.", &metrics.bytes_out),
         ("failedproducerequests", "Batches refused.", &metrics.failed_produce),
         ("failedfetchrequests", "Partitions that could not be read.", &metrics.failed_fetch),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let name = format!("kafka_server_brokertopicmetrics_{name}_total");
         page.one((&name, "counter", help), counter.get());
+        for (topic, counts) in topics.iter().take(TOPICS_MAX) {
+            if let Some(count) = counts.get(index) {
+                page.sample(&name, &[("topic", topic)], count);
+            }
+        }
     }
+    let left_out = topics.len().saturating_sub(TOPICS_MAX);
+    let help = "Topics whose traffic is not shown by name, because there are too many.";
+    page.one(("ottla_topics_not_shown", "gauge", help), left_out);
     let (mut produce, mut fetch) = (0, 0);
     let name = "kafka_network_requestmetrics_requests_total";
     page.head(name, "counter", "Requests started.");

@@ -12,6 +12,7 @@ use ottla_net::{MemoryBudget, NetMetrics, NetServer};
 use ottla_protocol::ids::BrokerId;
 use ottla_storage::dirs::{DirsError, LogDirs, OpenDirs};
 use ottla_storage::{Disk, OpenFiles};
+use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 
 use crate::adapter::BrokerAcceptor;
@@ -23,6 +24,7 @@ use crate::env::RealEnv;
 use crate::error::StartError;
 use crate::format::{self, Format, all_dirs, random_uuid};
 use crate::lanes::die;
+use crate::latency::Recent;
 use crate::listen::{self, Bound};
 use crate::load::{Loaded, Options};
 use crate::logging;
@@ -57,6 +59,7 @@ pub(crate) struct Observed {
     pub(crate) broker: Arc<Broker>,
     pub(crate) listeners: Vec<(String, Arc<NetMetrics>)>,
     pub(crate) connections: NetServer,
+    pub(crate) recent: Mutex<Recent>,
     pub(crate) is_ready: Arc<AtomicBool>,
 }
 
@@ -173,8 +176,13 @@ impl Node {
             listeners.append(&mut serve(&broker, net, (bound, budget), (runtime, clock))?);
         }
         is_ready.store(true, Ordering::Release);
-        let observed =
-            Observed { broker: Arc::clone(&broker), listeners, connections: net.clone(), is_ready };
+        let observed = Observed {
+            broker: Arc::clone(&broker),
+            listeners,
+            connections: net.clone(),
+            recent: Mutex::default(),
+            is_ready,
+        };
         let admin = admin::start(config.get(keys::OTTLA_ADMIN_LISTENER), observed)?;
         Ok(Self { broker, env, net, controller, addresses, admin })
     }

@@ -139,12 +139,90 @@ fn the_admin_listener_tells_health_and_counts_requests() {
             ("/readyz", "200 OK"),
             ("/metrics", "kafka_network_requestmetrics_requests_total{request=\"Metadata\"} 1\n"),
             ("/metrics", "kafka_server_replicamanager_partitioncount 0\n"),
+            (
+                "/metrics",
+                "kafka_network_requestmetrics_totaltimems_count{request=\"Metadata\"} 1\n",
+            ),
+            ("/metrics", "ottla_request_seconds_bucket{request=\"Metadata\",le=\"+Inf\"} 1\n"),
             ("/elsewhere", "404 Not Found"),
         ] {
             let answer = get(&node, path).await;
             assert!(answer.contains(want), "{path}: {answer}");
         }
     });
+    node.stop(&runtime);
+}
+
+#[test]
+fn a_page_of_metrics_tells_the_traffic_of_each_topic_and_how_long_requests_took() {
+    use ottla_protocol::ids::Timestamp;
+    use ottla_protocol::messages as m;
+    use ottla_protocol::records::{BatchBuilder, BatchOptions};
+    let scratch = Scratch::new("traffic");
+    let runtime = ottla_server::runtime().unwrap();
+    let node = start(&options(&scratch.0), &runtime).unwrap();
+    let mut batch = BatchBuilder::new(BatchOptions::default());
+    for value in ["one", "two"] {
+        batch.append(Timestamp(1_700_000_000_000), None, Some(value.as_bytes())).unwrap();
+    }
+    let batch = batch.build().unwrap();
+    let bytes = batch.len();
+    let topics = |name: &str| CreatableTopic {
+        name: name.into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let create = CreateTopicsRequest {
+        topics: ["busy", "idle"].map(topics).into(),
+        timeout_ms: 30_000,
+        ..Default::default()
+    };
+    let part = m::produce_request::PartitionProduceData {
+        records: Some(ottla_protocol::Records::Bytes(batch.into())),
+        ..Default::default()
+    };
+    let data = m::produce_request::TopicProduceData {
+        name: "busy".into(),
+        partition_data: vec![part],
+        ..Default::default()
+    };
+    let produce = m::ProduceRequest {
+        acks: -1,
+        timeout_ms: 30_000,
+        topic_data: vec![data],
+        ..Default::default()
+    };
+    let part =
+        m::fetch_request::FetchPartition { partition_max_bytes: 1 << 20, ..Default::default() };
+    let fetched = m::fetch_request::FetchTopic {
+        topic: "busy".into(),
+        partitions: vec![part],
+        ..Default::default()
+    };
+    let fetch = m::FetchRequest { topics: vec![fetched], max_bytes: 1 << 20, ..Default::default() };
+    let page = runtime.block_on(async {
+        call(&node, 5, &create).await;
+        let answer = call(&node, 9, &produce).await;
+        assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+        call(&node, 12, &fetch).await;
+        get(&node, "/metrics").await
+    });
+    for want in [
+        "kafka_server_brokertopicmetrics_messagesin_total{topic=\"busy\"} 2\n".to_owned(),
+        format!("kafka_server_brokertopicmetrics_bytesin_total{{topic=\"busy\"}} {bytes}\n"),
+        format!("kafka_server_brokertopicmetrics_bytesout_total{{topic=\"busy\"}} {bytes}\n"),
+        "ottla_topics_not_shown 0\n".to_owned(),
+        "kafka_network_requestmetrics_totaltimems_count{request=\"Produce\"} 1\n".to_owned(),
+        "kafka_network_requestmetrics_totaltimems_count{request=\"Fetch\"} 1\n".to_owned(),
+        "kafka_network_requestmetrics_totaltimems_count{request=\"FetchConsumer\"} 1\n".to_owned(),
+        "kafka_network_requestmetrics_localtimems{request=\"Produce\",quantile=\"0.99\"} "
+            .to_owned(),
+        "ottla_request_seconds_bucket{request=\"Produce\",le=\"+Inf\"} 1\n".to_owned(),
+    ] {
+        assert!(page.contains(&want), "{want} is not in {page}");
+    }
+    assert!(!page.contains("\"idle\""), "a topic without traffic");
     node.stop(&runtime);
 }
 

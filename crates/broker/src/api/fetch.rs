@@ -437,6 +437,9 @@ fn partition_data(
     }
     let filled = outcome.slice.is_some();
     if let Some(slice) = outcome.slice {
+        if let Ok(partition) = &target.found {
+            partition.traffic.bytes_out.add(slice.len.into());
+        }
         data.records = Some(ctx.attach(slice));
     }
     let told = Told { high_watermark: offsets.high_watermark.0, log_start: offsets.log_start.0 };

@@ -298,9 +298,12 @@ fn append(
     let outcome = partition.append(&batch, guard, ctx.now).map_err(Failure::Refused)?;
     let metrics = &ctx.broker.metrics;
     if !outcome.appended.duplicate {
-        metrics.bytes_in.add(bytes.len() as u64);
         let (first, last) = (outcome.appended.base_offset.0, outcome.appended.last_offset.0);
-        metrics.messages_in.add(u64::try_from(last - first + 1).unwrap_or(0));
+        let messages = u64::try_from(last - first + 1).unwrap_or(0);
+        metrics.bytes_in.add(bytes.len() as u64);
+        metrics.messages_in.add(messages);
+        partition.traffic.bytes_in.add(bytes.len() as u64);
+        partition.traffic.messages_in.add(messages);
     }
     if outcome.flush {
         ctx.broker.env().submit(Job::Flush(Arc::clone(partition)));

@@ -26,6 +26,7 @@ pub use error::PartitionError;
 pub(crate) use flush::Unsynced;
 
 use crate::isr::Replicas;
+use crate::metrics::Traffic;
 use crate::wait::{WaitList, Waiter, Wakes};
 use flush::Flush;
 
@@ -110,6 +111,8 @@ pub struct AppendOutcome {
 pub struct Partition {
     /// Which one.
     pub name: PartitionName,
+    /// What went in and out.
+    pub traffic: Traffic,
     directory: ArcSwap<Directory>,
     config: ArcSwap<TopicConfig>,
     state: Mutex<State>,
@@ -163,6 +166,7 @@ impl Partition {
         };
         Self {
             name,
+            traffic: Traffic::default(),
             directory: ArcSwap::new(directory),
             config: ArcSwap::new(config),
             state: Mutex::new(state),
