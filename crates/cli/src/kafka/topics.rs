@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use ottla_config::Kind;
 use ottla_protocol::messages::metadata_response::{
     MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -136,12 +137,16 @@ async fn list(options: &Options, cluster: &mut Cluster, out: &mut Out) -> Outcom
 
 async fn create(options: &Options, cluster: &mut Cluster, out: &mut Out) -> Outcome {
     let name = options.value("topic").unwrap_or_default();
+    let configs = options.pairs(&["config"]);
+    // Kafka's tool looks at names before it asks a broker.
+    if let Some((unknown, _)) = configs.iter().find(|(key, _)| Kind::Topic.find(key).is_none()) {
+        return Err(Failure::Failed(format!("Unknown topic config name: {unknown}")));
+    }
     if name.contains(['.', '_']) {
         out.line(COLLISION)?;
     }
     let number = |text: Result<Option<i32>, String>| text.map_err(Failure::Usage);
     let replicas = number(options.number("replication-factor"))?;
-    let configs = options.pairs(&["config"]);
     let new = NewTopic {
         name,
         partitions: number(options.number("partitions"))?,
