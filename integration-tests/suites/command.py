@@ -11,9 +11,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from harness.report import BROKER, Skip, expect, expect_in, fresh, run_scenarios, scenario, until
+from harness.broker import Broker
+from harness.report import Skip, expect, expect_in, fresh, run_scenarios, scenario, until
 from harness.tools import CLASSES, JVM
 
+# Its own: what is listed and described here nobody else has.
+NODE = Broker()
 OTTLA = shutil.which(os.environ.get("OTTLA_BIN", "ottla"))
 
 
@@ -23,7 +26,7 @@ def run(command, stdin="", seconds=90):
 
 
 def arguments(name, words):
-    server = ["--bootstrap-server", BROKER]
+    server = ["--bootstrap-server", NODE.address]
     # Its subcommand comes first.
     return [words[0], *server, *words[1:]] if name == "kafka-cluster" else [*server, *words]
 
@@ -165,7 +168,7 @@ def groups_are_described_reset_and_deleted():
 def a_group_with_a_member_is_described():
     topic, group = create("member", 2), fresh("command-member")
     tool, of = "kafka-consumer-groups", ["--describe", "--group", group]
-    member = subprocess.Popen([OTTLA or "ottla", "kafka-console-consumer", "--bootstrap-server", BROKER, "--topic",
+    member = subprocess.Popen([OTTLA or "ottla", "kafka-console-consumer", "--bootstrap-server", NODE.address, "--topic",
                                topic, "--group", group], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         until("a stable group", lambda: "Stable" in ours(tool, *of, "--state")[0])
@@ -263,7 +266,7 @@ def a_link_with_a_tools_name_is_that_tool():
     with tempfile.TemporaryDirectory() as directory:
         link = Path(directory) / "kafka-topics.sh"
         link.symlink_to(OTTLA)
-        out, errors, code = run([str(link), "--bootstrap-server", BROKER, "--list"])
+        out, errors, code = run([str(link), "--bootstrap-server", NODE.address, "--list"])
         expect(code, 0, errors)
         expect_in(topic, out.split())
 
@@ -294,4 +297,9 @@ def a_directory_is_formatted_as_kafkas_tool_formats_it():
 
 
 if __name__ == "__main__":
-    run_scenarios()
+    NODE.start()
+    try:
+        run_scenarios()
+    finally:
+        NODE.stop()
+        NODE.remove()
