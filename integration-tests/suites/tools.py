@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from harness.broker import Broker
 from harness.report import BROKER, Skip, expect, expect_in, fresh, run_scenarios, scenario, until
 from harness.tools import SECONDS, command, run_program, run_tool
 
@@ -408,6 +409,55 @@ def replicas_are_reassigned_to_where_they_are():
     expect_in("No partition reassignments", tool("kafka-reassign-partitions", "--list"))
     far = file_of({"version": 1, "partitions": [{"topic": topic, "partition": 0, "replicas": [1, 9]}]})
     tool("kafka-reassign-partitions", "--reassignment-json-file", far, "--execute", status=1)
+
+
+@scenario
+def replicas_move_between_log_directories():
+    broker = Broker()
+    first, second = str(broker.data), str(broker.directory / "second")
+    broker.settings["log.dirs"] = f"{first},{second}"
+    broker.start()
+
+    def run(name, *arguments):
+        return run_tool(broker.address, name, *arguments)
+
+    try:
+        topic = fresh("tools-moved")
+        run("kafka-topics", "--create", "--topic", topic)
+        run_program(broker.address, "kafka-console-producer", "--topic", topic, stdin="".join(f"{n}\n" for n in range(100)))
+        there = [path for path in (first, second) if (Path(path) / f"{topic}-0").is_dir()]
+        target = second if there == [first] else first
+        plan = {"topic": topic, "partition": 0, "replicas": [1], "log_dirs": [target]}
+        plan = ["--reassignment-json-file", file_of({"version": 1, "partitions": [plan]})]
+        throttle = ["--replica-alter-log-dirs-throttle", 100000000]
+        text = run("kafka-reassign-partitions", *plan, "--execute", *throttle)
+        expect_in(f"Successfully started moving log directory to {target}", text)
+        until("the move", lambda: f"{topic}-0-1 completed successfully" in run("kafka-reassign-partitions", *plan, "--verify"))
+        dirs = json.loads(run("kafka-log-dirs", "--describe", "--topic-list", topic).splitlines()[-1])["brokers"][0]["logDirs"]
+        expect([one["logDir"] for one in dirs if one["partitions"]], [target], "directories of the replica")
+        expect_in(f"{topic}:0:100", run("kafka-get-offsets", "--topic", topic))
+        text = run_program(broker.address, "kafka-console-consumer", "--topic", topic, "--from-beginning", "--max-messages", 100)
+        expect(text.split(), [str(n) for n in range(100)], "records")
+        config = run("kafka-configs", "--entity-type", "brokers", "--entity-name", 1, "--describe")
+        expect("throttled" in config, False, "a throttle that stays")
+    finally:
+        broker.remove()
+
+
+@scenario
+def transactions_are_listed_and_described():
+    topic, name = create("transactions"), fresh("tools-transactions")
+    program("kafka-producer-perf-test", "--topic", topic, "--num-records", 200, "--record-size", 10, "--throughput", -1,
+            "--transactional-id", name, "--transaction-duration-ms", 50)
+    expect(table(tool("kafka-transactions", "list"), name)[0][3:], ["CompleteCommit"], "the state in the list")
+    expect(table(tool("kafka-transactions", "list", "--transactional-id-pattern", f"{name}.+"), name), [], "of other ids")
+    row = table(tool("kafka-transactions", "describe", "--transactional-id", name), name)[0]
+    expect((row[0], row[4]), ("1", "CompleteCommit"), "coordinator and state")
+    producers = tool("kafka-transactions", "describe-producers", "--topic", topic, "--partition", 0)
+    expect(table(producers, row[2])[0][5], "None", "the start of an open transaction")
+    expect(topic in tool("kafka-transactions", "find-hanging", "--broker-id", 1), False, "a hanging transaction")
+    expect_in("Could not find any open transactions", tool(
+        "kafka-transactions", "abort", "--topic", topic, "--partition", 0, "--start-offset", 0, status=1))
 
 
 @scenario
