@@ -375,6 +375,28 @@ fn a_marker_that_a_full_disk_refused_is_written_when_there_is_room() {
 }
 
 #[test]
+fn a_batch_that_waits_for_the_marker_of_the_transaction_before_begins_the_next() {
+    let (disk, node) = node(&[("add.partitions.to.txn.retry.backoff.max.ms", "20000")]);
+    let mut producer = Producer::init(&node, "a");
+    assert_eq!(producer.send(&node, 12, TOPIC), ErrorCode::None);
+    disk.fail(Fault::on(OpKind::Write).path("*/t-0/*.log").error(Errno::NoSpace));
+    assert_eq!(producer.end(&node, true), ErrorCode::None);
+    disk.clear_faults();
+    let mut client = node.connect();
+    client.send(&node, frame(12, &producer.produce_request(TOPIC, 0, -1)));
+    assert!(client.response().is_none(), "the marker is not written yet");
+    for _ in 0..100 {
+        node.pass(50);
+        client.settle(&node);
+    }
+    let response = answer::<m::ProduceRequest>(12, &client.response().unwrap());
+    let part = &response.responses[0].partition_responses[0];
+    assert_eq!((code(part.error_code), part.base_offset), (ErrorCode::None, 2));
+    assert_eq!(producer.end(&node, true), ErrorCode::None);
+    assert_eq!(look(&node, TOPIC).last_stable, 4);
+}
+
+#[test]
 fn a_transaction_completes_without_the_partitions_of_a_deleted_topic() {
     let (_disk, node) = node(&[]);
     let mut producer = Producer::init(&node, "a");

@@ -41,8 +41,8 @@ impl Guards {
     /// Takes in the verdict of the verification that [`begin`] began.
     pub(super) fn judge(&mut self, verdict: Verdict) {
         let places = std::mem::take(&mut self.verifying);
-        for (place, ((_, guard), result)) in places.into_iter().zip(verdict) {
-            self.by_place.insert(place, result.map(|()| guard));
+        for (place, (guarded, result)) in places.into_iter().zip(verdict) {
+            self.by_place.insert(place, result.map(|()| guarded.guard));
         }
     }
 }

@@ -114,7 +114,7 @@ impl Wait<TxnOffsetCommitResponse> for Commit {
         if let Step::Verifying(verification) = &mut self.step {
             let verdict = verification.poll(ctx)?;
             let error = verdict.iter().find_map(|(_, result)| result.err());
-            let guard = verdict.first().map(|((_, guard), _)| *guard);
+            let guard = verdict.first().map(|(guarded, _)| guarded.guard);
             self.step = match error {
                 None => commit(ctx, &self.request, guard),
                 Some(error) => {

@@ -37,7 +37,12 @@ pub(super) struct Writer {
 }
 
 /// A partition with the guard under which its append may go on.
-pub(super) type Guarded = (TopicPartition, VerificationGuard);
+#[derive(Clone)]
+pub(super) struct Guarded {
+    partition: Arc<Partition>,
+    first_sequence: i32,
+    pub(super) guard: VerificationGuard,
+}
 
 /// What the coordinator said of each.
 pub(super) type Verdict = Vec<(Guarded, Result<(), ErrorCode>)>;
@@ -68,7 +73,7 @@ impl Writer {
     pub(super) fn guard(
         &self,
         ctx: &Context<'_>,
-        partition: &Partition,
+        partition: &Arc<Partition>,
         first_sequence: i32,
     ) -> Result<Option<Guarded>, ErrorCode> {
         let batch = Unverified {
@@ -79,11 +84,8 @@ impl Writer {
         };
         let guard = partition.begin_verification(&batch, ctx.now);
         let guard = guard.map_err(|error| ErrorCode::from(&error))?;
-        let of = || TopicPartition {
-            topic: partition.name.topic.clone(),
-            partition: partition.name.index.0,
-        };
-        Ok(guard.map(|guard| (of(), guard)))
+        let partition = Arc::clone(partition);
+        Ok(guard.map(|guard| Guarded { partition, first_sequence, guard }))
     }
 }
 
@@ -110,7 +112,10 @@ impl Verification {
         loop {
             match &self.step {
                 Step::Pause(until) if now < *until => return None,
-                Step::Pause(_) => self.step = Step::Asked(ask(ctx, &self.writer, &self.wanted)),
+                Step::Pause(_) => {
+                    self.renew_guards(ctx);
+                    self.step = Step::Asked(ask(ctx, &self.writer, &self.wanted));
+                }
                 Step::Asked(promise) => {
                     let response = match promise.take(ctx.waiter) {
                         Some(response) => response,
@@ -125,6 +130,10 @@ impl Verification {
                         self.step = Step::Pause(ctx.deadline(pause));
                         continue;
                     }
+                    if now < self.give_up && self.renew_guards(ctx) {
+                        self.step = Step::Asked(ask(ctx, &self.writer, &self.wanted));
+                        continue;
+                    }
                     let failed = errors.iter().filter(|error| **error != ErrorCode::None).count();
                     ctx.broker.metrics.failed_verification.add(failed as u64);
                     let verdicts = errors.into_iter().map(|error| self.judge(error));
@@ -132,6 +141,22 @@ impl Verification {
                 }
             }
         }
+    }
+
+    /// Takes other guards for those that the marker of the transaction before has made void. Whether
+    /// there were such: what the coordinator said before does not count for the new ones.
+    fn renew_guards(&mut self, ctx: &Context<'_>) -> bool {
+        let mut renewed = false;
+        for wanted in &mut self.wanted {
+            // Where the transaction is open by now no guard is needed, and what is wrong with the
+            // partition is said by the append.
+            let guarded = self.writer.guard(ctx, &wanted.partition, wanted.first_sequence);
+            if let Ok(Some(Guarded { guard, .. })) = guarded {
+                renewed |= guard != wanted.guard;
+                wanted.guard = guard;
+            }
+        }
+        renewed
     }
 
     /// When to poll again if nothing wakes.
@@ -161,7 +186,7 @@ fn ask(ctx: &Context<'_>, writer: &Writer, wanted: &[Guarded]) -> Arc<Promise<Tx
         transactional_id: id.clone(),
         producer_id: writer.producer_id,
         producer_epoch: writer.epoch,
-        partitions: wanted.iter().map(|(of, _)| of.clone()).collect(),
+        partitions: wanted.iter().map(|wanted| of(&wanted.partition)).collect(),
     };
     let command = match writer.support {
         Support::Old | Support::Abortable => TxnCommand::VerifyPartitions(add),
@@ -171,6 +196,11 @@ fn ask(ctx: &Context<'_>, writer: &Writer, wanted: &[Guarded]) -> Arc<Promise<Tx
         Ok(index) => ctx.broker.transactions.submit(ctx, index, command),
         Err(error) => Promise::kept(command.refuse(error)),
     }
+}
+
+fn of(partition: &Partition) -> TopicPartition {
+    let name = &partition.name;
+    TopicPartition { topic: name.topic.clone(), partition: name.index.0 }
 }
 
 /// The errors of the partitions, in their order.
