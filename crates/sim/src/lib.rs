@@ -6,6 +6,10 @@
 //! A run is a function of its seed: the same seed gives the same events, which is also the proof
 //! that the broker has no clock, thread, randomness or map order of its own.
 //!
+//! Every second seed is about transactions: producers that write in transactions, a bank, workers
+//! that consume and produce, and readers of what is committed. All topics wait for fsync there, so
+//! that exactly-once is demanded whatever fails.
+//!
 //! What is absent: threads, clocks, files (the binary of this crate plays many seeds on threads).
 
 #![allow(
@@ -47,4 +51,16 @@ pub enum Mutation {
     ChangeServedRecord,
     /// One answer is never written.
     LoseAnswer,
+    /// Readers of committed records ignore the list of aborted transactions.
+    IgnoreAborted,
+    /// Readers believe that the last stable offset went back.
+    LastStableGoesBack,
+    /// What a transactional producer wrote so far is committed before it is done.
+    CommitInPart,
+    /// A transfer takes money from one account and gives it to nobody.
+    HalfTransfer,
+    /// Workers commit positions outside of their transactions.
+    OffsetsOutside,
+    /// Transactions may stay open for an hour, and one is left so.
+    NoTimeout,
 }

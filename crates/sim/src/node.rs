@@ -80,7 +80,7 @@ pub(crate) fn format(disk: &MemDisk, plan: &Plan, rng: &mut Rng) {
         endpoints: vec![endpoint],
         kraft_versions: (0, 1),
     };
-    let snapshot = bootstrap(&VoterSet::new([voter]));
+    let snapshot = bootstrap(&VoterSet::new([voter]), plan);
     let params = FormatParams {
         cluster_id: CLUSTER,
         node_id: NODE,
@@ -91,14 +91,15 @@ pub(crate) fn format(disk: &MemDisk, plan: &Plan, rng: &mut Rng) {
     format_dirs(disk, &params).expect("an empty disk");
 }
 
-fn bootstrap(voters: &VoterSet) -> Vec<u8> {
+fn bootstrap(voters: &VoterSet, plan: &Plan) -> Vec<u8> {
     let (epoch, timestamp) = (LeaderEpoch(0), Timestamp(0));
     let header = snapshot_header(timestamp, 1, voters);
     let control = |base, records: &[ControlRecord]| {
         encode_control(records, ControlPlace { base, epoch, timestamp }).expect("control records")
     };
     let mut bytes = control(Offset::ZERO, &header).to_vec();
-    let records = format_records(&[]);
+    let level = plan.transactions.as_ref().map(|t| ("transaction.version", t.level));
+    let records = format_records(level.as_slice());
     let base = Offset(header.len() as i64);
     let place = BatchPlace { base, epoch, timestamp };
     for batch in encode_batches(&records, place, BATCH_BYTES_MAX).expect("bootstrap records") {

@@ -10,7 +10,23 @@ fn a_seed_gives_the_same_events_again() {
     }
 }
 
-/// A quarter of the thousand: the test runner plays the quarters side by side.
+/// A checker that nothing comes by proves nothing.
+#[test]
+fn transactions_are_committed_aborted_and_fenced_by_the_hundred() {
+    let (mut committed, mut processed, mut aborted, mut fenced) = (0, 0, 0, 0);
+    for seed in (1..60).step_by(2) {
+        let counts = run(seed, &Options::default()).expect("a run that holds").counts;
+        committed += counts.transactions;
+        processed += counts.processed;
+        aborted += counts.aborted;
+        fenced += counts.fenced;
+    }
+    let all = (committed, processed, aborted, fenced);
+    assert!(committed > 500 && processed > 100 && aborted > 200 && fenced > 100, "{all:?}");
+}
+
+/// A quarter of a thousand, of which every second is about transactions: the test runner plays the
+/// quarters side by side.
 #[track_caller]
 fn play(quarter: u64) {
     for seed in quarter * 250..(quarter + 1) * 250 {

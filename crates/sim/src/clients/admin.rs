@@ -19,8 +19,8 @@ use ottla_protocol::{ErrorCode, Uuid};
 use ottla_testkit::Rng;
 
 use super::committer::STABLE;
-use super::{Client, Cx, Link};
-use crate::model::{Durability, Existence, Place};
+use super::{Client, Cx, Late, Link};
+use crate::model::{Durability, Existence, Place, TRANSACTIONAL};
 use crate::records::SEGMENT_MIN;
 
 const CREATE: i16 = 7;
@@ -37,6 +37,10 @@ const SET: i8 = 0;
 pub(crate) struct Admin {
     link: Link,
     synced: bool,
+    /// Topics that are created first, and never deleted.
+    fixed: Vec<&'static str>,
+    /// No other topics are created.
+    only_fixed: bool,
     next_name: u32,
     asked: Option<Pending>,
 }
@@ -50,13 +54,17 @@ enum Pending {
 }
 
 impl Admin {
-    /// `synced`: topics wait for fsync unless they say otherwise.
-    pub(crate) fn new(synced: bool) -> Self {
-        Self { link: Link::default(), synced, next_name: 0, asked: None }
+    /// `synced`: topics wait for fsync unless they say otherwise. `transactional`: there are the
+    /// topics of transactional clients, and no others.
+    pub(crate) fn new(synced: bool, transactional: bool) -> Self {
+        let fixed = if transactional { TRANSACTIONAL.to_vec() } else { vec![STABLE] };
+        let link = Link::default();
+        Self { link, synced, fixed, only_fixed: transactional, next_name: 0, asked: None }
     }
 
     fn create(&mut self, cx: &mut Cx<'_>, name: String) {
-        let own = name != STABLE && cx.rng.chance(1, 3);
+        let fixed = self.fixed.contains(&&*name);
+        let own = !fixed && cx.rng.chance(1, 3);
         let synced = if own { !self.synced } else { self.synced };
         let mut configs = Vec::new();
         let mut set = |name: &str, value: &str| {
@@ -75,7 +83,7 @@ impl Admin {
         if cx.rng.chance(1, 4) {
             set("flush.ms", "1500");
         }
-        let retention = name != STABLE && cx.rng.chance(1, 4);
+        let retention = !fixed && cx.rng.chance(1, 4);
         if retention {
             set("retention.bytes", one_of(cx.rng, &["4000", "30000"]));
         }
@@ -137,6 +145,9 @@ impl Admin {
         let Some(topic) = cx.model.topics.get_mut(&id) else { return };
         let (mut durability, mut retention) = (None, false);
         let (name, value) = match cx.rng.below(5) {
+            _ if topic.transactional => {
+                ("internal.segment.bytes", one_of(cx.rng, &[SEGMENT_MIN, "20000"]))
+            }
             0 => {
                 // From now on until it is acknowledged, nothing is sure.
                 topic.set_durability(Durability::Unsynced);
@@ -154,6 +165,19 @@ impl Admin {
             _ => ("segment.ms", one_of(cx.rng, &["200", "604800000"])),
         };
         topic.retention |= retention;
+        let name_of_topic = topic.name.clone();
+        self.set(cx, &name_of_topic, (name, value));
+        self.asked = Some(Pending::Alter(id, durability));
+    }
+
+    /// Lets a coordinator's log have many segments, so that it is compacted.
+    fn shrink(&mut self, cx: &mut Cx<'_>, topic: &str) {
+        let bytes = one_of(cx.rng, &["20000", "60000"]);
+        self.set(cx, topic, ("internal.segment.bytes", bytes));
+        self.asked = Some(Pending::Alter(Uuid::ZERO, None));
+    }
+
+    fn set(&mut self, cx: &mut Cx<'_>, topic: &str, (name, value): (&str, &str)) {
         let config = AlterableConfig {
             name: name.into(),
             config_operation: SET,
@@ -162,14 +186,13 @@ impl Admin {
         };
         let resource = AlterConfigsResource {
             resource_type: TOPIC,
-            resource_name: topic.name.as_str().into(),
+            resource_name: topic.into(),
             configs: vec![config],
             ..Default::default()
         };
         let request =
             IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
         self.link.send(cx, ALTER, &request);
-        self.asked = Some(Pending::Alter(id, durability));
     }
 
     fn next(&mut self, cx: &mut Cx<'_>) {
@@ -180,9 +203,22 @@ impl Admin {
             .filter(|(_, topic)| topic.existence == Existence::Exists)
             .map(|(id, topic)| (*id, topic.name != STABLE))
             .collect();
-        let stable = cx.model.topics.values().any(|topic| topic.name == STABLE);
-        if !stable && !cx.model.creating.contains_key(STABLE) {
-            return self.create(cx, STABLE.to_owned());
+        let missing = self.fixed.iter().find(|name| {
+            let exists = cx.model.topics.values().any(|topic| topic.name == **name);
+            !exists && !cx.model.creating.contains_key(**name)
+        });
+        if let Some(name) = missing {
+            return self.create(cx, (*name).to_owned());
+        }
+        if self.only_fixed {
+            return match cx.rng.below(4) {
+                0 if cx.model.counts.transactions > 0 => self.shrink(cx, "__transaction_state"),
+                1 if cx.model.counts.processed > 0 => self.shrink(cx, "__consumer_offsets"),
+                _ => {
+                    let (id, _) = *cx.rng.pick(&exists);
+                    self.alter(cx, id);
+                }
+            };
         }
         if exists.len() < 2 || (exists.len() < TOPICS_MAX && cx.rng.chance(1, 4)) {
             self.next_name += 1;
@@ -194,7 +230,7 @@ impl Admin {
             0..2 if other => self.delete(cx, id),
             2..4 => self.grow(cx, id),
             4..7 => {
-                let places = cx.model.usable();
+                let places = cx.model.writable();
                 let place = *cx.rng.pick(&places);
                 self.delete_records(cx, place);
             }
@@ -268,7 +304,7 @@ impl Client for Admin {
         if self.asked.is_none() && !cx.model.stopping {
             self.next(cx);
         }
-        if cx.rng.chance(1, 60) && self.link.cut(cx, false) {
+        if cx.rng.chance(1, 60) && self.link.cut(cx, Late::Lost) {
             self.closed(cx);
         }
         if !cx.model.stopping {

@@ -11,7 +11,7 @@ use ottla_protocol::messages::offset_fetch_request::{
 };
 use ottla_protocol::messages::{FindCoordinatorRequest, OffsetCommitRequest, OffsetFetchRequest};
 
-use super::{Client, Cx, Link};
+use super::{Client, Cx, Late, Link};
 
 const FIND: i16 = 4;
 const COMMIT: i16 = 9;
@@ -144,7 +144,7 @@ impl Client for Committer {
                 _ => self.commit(cx),
             }
         }
-        if cx.rng.chance(1, 60) && self.link.cut(cx, false) {
+        if cx.rng.chance(1, 60) && self.link.cut(cx, Late::Lost) {
             self.closed(cx);
         }
         if !cx.model.stopping {

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use ottla_protocol::messages::fetch_response::PartitionData;
 use ottla_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_protocol::messages::{FetchRequest, ListOffsetsRequest};
-use ottla_protocol::records::batches;
-use ottla_protocol::{ErrorCode, Records};
 
-use super::{Client, Cx, Link};
+use super::reading::{READ_COMMITTED, READ_UNCOMMITTED, take};
+use super::{Client, Cx, Late, Link};
+use crate::Mutation;
 use crate::model::Place;
-use crate::records;
 
 const FETCH: i16 = 17;
 const LIST: i16 = 7;
@@ -36,13 +36,24 @@ struct Position {
     next: i64,
     high_watermark: i64,
     log_start: i64,
+    /// Of answers to Fetch with read_committed.
+    last_stable: i64,
     /// The position is to be looked up again.
     lost: bool,
 }
 
 enum Pending {
-    Fetch { sent: u64, max_wait_ms: i32, full: bool },
+    Fetch(Fetch),
     List(Place),
+}
+
+/// A Fetch on the way.
+#[derive(Clone, Copy)]
+struct Fetch {
+    sent: u64,
+    max_wait_ms: i32,
+    full: bool,
+    isolation: i8,
 }
 
 impl Consumer {
@@ -59,7 +70,7 @@ impl Consumer {
     }
 
     fn fetch(&mut self, cx: &mut Cx<'_>) {
-        let places = cx.model.usable();
+        let places = cx.model.readable();
         self.positions.retain(|place, _| places.contains(place));
         for place in &places {
             self.positions.entry(*place).or_default();
@@ -75,11 +86,13 @@ impl Consumer {
         if full {
             self.told.clear();
         }
+        let committed = cx.rng.chance(1, if cx.model.transactional() { 2 } else { 4 });
+        let isolation = if committed { READ_COMMITTED } else { READ_UNCOMMITTED };
         let mut request = FetchRequest {
             max_wait_ms: *cx.rng.pick(&[0, 20, 300]),
             min_bytes: *cx.rng.pick(&[0, 1, 1, 5000]),
             max_bytes: *cx.rng.pick(&[1, 5000, 1 << 20]),
-            isolation_level: i8::from(cx.rng.chance(1, 4)),
+            isolation_level: isolation,
             session_id,
             session_epoch,
             ..FetchRequest::default()
@@ -109,7 +122,7 @@ impl Consumer {
         }
         self.link.send(cx, FETCH, &request);
         let max_wait_ms = request.max_wait_ms;
-        self.asked = Some(Pending::Fetch { sent: cx.now, max_wait_ms, full });
+        self.asked = Some(Pending::Fetch(Fetch { sent: cx.now, max_wait_ms, full, isolation }));
     }
 
     fn list(&mut self, cx: &mut Cx<'_>, place: Place) {
@@ -127,7 +140,12 @@ impl Consumer {
         self.asked = Some(Pending::List(place));
     }
 
-    fn partition(&mut self, cx: &mut Cx<'_>, place: Place, data: &PartitionData) {
+    fn partition(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (place, isolation): (Place, i8),
+        data: &PartitionData,
+    ) {
         let Some(position) = self.positions.get_mut(&place) else { return };
         if data.error_code != 0 {
             // The session tells an error again only if the partition is named again.
@@ -149,26 +167,28 @@ impl Consumer {
         }
         position.high_watermark = high_watermark;
         position.log_start = log_start;
-        let bytes = match &data.records {
-            Some(Records::Bytes(bytes)) => bytes.clone(),
-            _ => Bytes::new(),
-        };
-        let found = match read(&bytes, position.next, high_watermark) {
-            Ok(found) => found,
-            Err(what) => return cx.model.violate(format!("{place:?}: {what}")),
-        };
-        cx.model.counts.fetched += found.len() as u64;
-        if let Some((last, _)) = found.last() {
-            position.next = last + 1;
+        if isolation == READ_COMMITTED {
+            let mut last_stable = data.last_stable_offset;
+            if *cx.mutation == Mutation::LastStableGoesBack && position.last_stable > 10 {
+                last_stable -= 5;
+            }
+            if last_stable < position.last_stable {
+                let before = position.last_stable;
+                cx.model.violate(format!(
+                    "{place:?}: last stable offset {last_stable} after {before} for one consumer"
+                ));
+            }
+            position.last_stable = last_stable;
         }
-        cx.model.check(place, |partition, sent| {
-            partition.shown(high_watermark);
-            partition.fetched(place, &found, sent)
-        });
+        if let Some(items) = take(cx, place, data, (position.next, isolation))
+            && let Some(last) = items.last()
+        {
+            position.next = last.offset + 1;
+        }
     }
 
-    fn fetched(&mut self, cx: &mut Cx<'_>, frame: Bytes, (sent, wait, full): (u64, i32, bool)) {
-        let waited = cx.now - sent;
+    fn fetched(&mut self, cx: &mut Cx<'_>, frame: Bytes, asked: Fetch) {
+        let (waited, wait) = (cx.now - asked.sent, asked.max_wait_ms);
         let most = wait as u64 * 1000 + cx.round_trip_max;
         if waited > most {
             cx.model.violate(format!("Fetch with {wait} ms was answered after {waited} us"));
@@ -188,13 +208,14 @@ impl Consumer {
         }
         self.session = match (response.session_id, self.session) {
             (0, _) => None,
-            (id, _) if full => Some((id, 1)),
+            (id, _) if asked.full => Some((id, 1)),
             (id, Some((_, epoch))) => Some((id, epoch + 1)),
             (_, None) => None,
         };
         for topic in &response.responses {
             for data in &topic.partitions {
-                self.partition(cx, (topic.topic_id, data.partition_index), data);
+                let place = (topic.topic_id, data.partition_index);
+                self.partition(cx, (place, asked.isolation), data);
             }
         }
     }
@@ -237,39 +258,15 @@ fn failed(cx: &mut Cx<'_>, place: Place, position: &mut Position, code: i16) {
     }
 }
 
-/// The records from `next` on in what was served: offsets without a gap, all below the high
-/// watermark.
-fn read(bytes: &[u8], next: i64, high_watermark: i64) -> Result<Vec<(i64, u64)>, String> {
-    let mut found = Vec::new();
-    let mut want = None;
-    for batch in batches(bytes) {
-        let batch = batch.map_err(|error| format!("a served batch is invalid: {error}"))?;
-        let base = batch.header().base_offset.0;
-        match want {
-            None if base > next => return Err(format!("asked for {next}, served was {base}")),
-            Some(want) if base != want => return Err(format!("{base} is served, not {want}")),
-            _ => {}
-        }
-        let records = records::open(&batch)?;
-        let Some(&(last, _)) = records.last() else { continue };
-        want = Some(last + 1);
-        if last >= high_watermark {
-            return Err(format!("offset {last} is served, the high watermark is {high_watermark}"));
-        }
-        if found.is_empty() && last < next {
-            return Err(format!("asked for {next}, served was a batch that ends at {last}"));
-        }
-        found.extend(records.into_iter().filter(|(offset, _)| *offset >= next));
-    }
-    Ok(found)
-}
-
 impl Client for Consumer {
     fn act(&mut self, cx: &mut Cx<'_>) {
         if self.incarnation != cx.model.incarnation {
             self.incarnation = cx.model.incarnation;
-            for position in self.positions.values_mut() {
+            for (place, position) in &mut self.positions {
                 (position.high_watermark, position.log_start) = (0, 0);
+                if !cx.model.survives(*place) {
+                    position.last_stable = 0;
+                }
             }
         }
         if self.asked.is_none() && !cx.model.stopping {
@@ -280,7 +277,7 @@ impl Client for Consumer {
                 None => self.fetch(cx),
             }
         }
-        if cx.rng.chance(1, 80) && self.link.cut(cx, false) {
+        if cx.rng.chance(1, 80) && self.link.cut(cx, Late::Lost) {
             self.closed(cx);
         }
         if !cx.model.stopping {
@@ -290,9 +287,7 @@ impl Client for Consumer {
 
     fn answer(&mut self, cx: &mut Cx<'_>, _correlation: i32, frame: Bytes) {
         match self.asked.take() {
-            Some(Pending::Fetch { sent, max_wait_ms, full }) => {
-                self.fetched(cx, frame, (sent, max_wait_ms, full));
-            }
+            Some(Pending::Fetch(asked)) => self.fetched(cx, frame, asked),
             Some(Pending::List(place)) => self.listed(cx, frame, place),
             None => cx.model.violate("an answer that nobody asked for".to_owned()),
         }

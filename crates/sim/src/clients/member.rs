@@ -14,7 +14,7 @@ use ottla_protocol::messages::{
 };
 
 use super::committer::{STABLE, refused};
-use super::{Client, Cx, Link};
+use super::{Client, Cx, Late, Link};
 
 const FIND: i16 = 4;
 const JOIN: i16 = 9;
@@ -235,7 +235,7 @@ impl Client for Member {
         if self.asked.is_none() && ready && !cx.model.stopping {
             self.next(cx);
         }
-        if cx.rng.chance(1, 60) && self.link.cut(cx, false) {
+        if cx.rng.chance(1, 60) && self.link.cut(cx, Late::Lost) {
             self.closed(cx);
         }
         if !cx.model.stopping {

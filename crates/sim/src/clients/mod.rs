@@ -4,8 +4,15 @@
 mod admin;
 mod committer;
 mod consumer;
+mod examiner;
 mod member;
 mod producer;
+mod reading;
+mod scan;
+mod scribe;
+mod session;
+mod teller;
+mod worker;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -16,8 +23,13 @@ use ottla_testkit::Rng;
 pub(crate) use self::admin::Admin;
 pub(crate) use self::committer::Committer;
 pub(crate) use self::consumer::Consumer;
+pub(crate) use self::examiner::Examiner;
 pub(crate) use self::member::Member;
 pub(crate) use self::producer::Producer;
+pub(crate) use self::scribe::Scribe;
+pub(crate) use self::session::Style;
+pub(crate) use self::teller::Teller;
+pub(crate) use self::worker::Worker;
 use crate::Mutation;
 use crate::model::Model;
 
@@ -42,6 +54,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) model: &'a mut Model,
     pub(crate) mutation: &'a Mutation,
     pub(crate) next_connection: &'a mut u64,
+    /// The connection that an answer or the end of a connection came on.
+    pub(crate) connection: u64,
     pub(crate) asked: Vec<Asked>,
     /// Longest way of a frame there and back, in microseconds.
     pub(crate) round_trip_max: u64,
@@ -57,12 +71,21 @@ pub(crate) enum Asked {
         answered: bool,
         what: &'static str,
     },
-    /// Cut the connection; with `linger`, what is on the way to the broker still arrives.
+    /// The client hears nothing of this connection any more.
     Cut {
         connection: u64,
-        linger: bool,
+        late: Late,
     },
     ActAt(u64),
+}
+
+/// What becomes of requests that are on the way when a connection breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Late {
+    /// They are lost.
+    Lost,
+    /// They arrive, so many microseconds later than they would have.
+    By(u64),
 }
 
 impl Cx<'_> {
@@ -134,9 +157,14 @@ impl Link {
     }
 
     /// Cuts the connection, if there is one.
-    pub(crate) fn cut(&mut self, cx: &mut Cx<'_>, linger: bool) -> bool {
+    pub(crate) fn cut(&mut self, cx: &mut Cx<'_>, late: Late) -> bool {
         let Some(connection) = self.connection.take() else { return false };
-        cx.asked.push(Asked::Cut { connection, linger });
+        cx.asked.push(Asked::Cut { connection, late });
         true
+    }
+
+    /// Whether this is the connection.
+    pub(crate) fn is(&self, connection: u64) -> bool {
+        self.connection == Some(connection)
     }
 }

@@ -10,7 +10,7 @@ use ottla_protocol::messages::{InitProducerIdRequest, ProduceRequest};
 use ottla_protocol::records::Compression;
 use ottla_protocol::{ErrorCode, Records};
 
-use super::{Client, Cx, Link};
+use super::{Client, Cx, Late, Link};
 use crate::Mutation;
 use crate::model::{Place, Sent};
 use crate::records::{self, Identity, RecordId};
@@ -100,7 +100,7 @@ impl Producer {
 
     /// Makes a batch for a random partition.
     fn fill(&mut self, cx: &mut Cx<'_>) {
-        let usable = cx.model.usable();
+        let usable = cx.model.writable();
         if usable.is_empty() {
             return;
         }
@@ -113,11 +113,16 @@ impl Producer {
         let count = if cx.rng.chance(1, 5) { cx.rng.between(2, 30) as usize } else { 1 };
         let mut ids = Vec::new();
         while ids.len() < count && records::has_room(&ids) {
-            ids.push(cx.model.new_record(Sent { place, session }));
+            ids.push(cx.model.new_record(Sent::plain(place, session)));
         }
         let sequence = queue.next_sequence;
         queue.next_sequence += ids.len() as i32;
-        let identity = self.identity.map(|(id, epoch, _)| Identity { id, epoch, sequence });
+        let identity = self.identity.map(|(id, epoch, _)| Identity {
+            id,
+            epoch,
+            sequence,
+            transactional: false,
+        });
         let compression = match cx.rng.below(6) {
             0 => *cx.rng.pick(&Compression::ALL),
             _ => Compression::None,
@@ -276,7 +281,7 @@ fn renumber(batch: &mut Batch, (identity, next): (Option<(i64, i16, u64)>, &mut 
     let Some((id, epoch, _)) = identity else { return };
     batch.sequence = *next;
     *next += batch.ids.len() as i32;
-    let identity = Identity { id, epoch, sequence: batch.sequence };
+    let identity = Identity { id, epoch, sequence: batch.sequence, transactional: false };
     batch.bytes = records::batch(&batch.ids, wall, Some(identity), Compression::None);
 }
 
@@ -291,7 +296,7 @@ impl Client for Producer {
             if cx.rng.chance(4, 5) || cx.model.stopping {
                 self.pump(cx);
             }
-            if cx.rng.chance(1, 60) && self.link.cut(cx, true) {
+            if cx.rng.chance(1, 60) && self.link.cut(cx, Late::By(0)) {
                 self.closed(cx);
             }
         }

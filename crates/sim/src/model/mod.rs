@@ -2,6 +2,7 @@
 
 mod groups;
 mod partition;
+mod transactions;
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,19 @@ use ottla_protocol::Uuid;
 
 pub(crate) use self::groups::{Commits, Generations};
 pub(crate) use self::partition::{Audit, Durability, Partition, Survival};
-use crate::records::RecordId;
+pub(crate) use self::transactions::{
+    ACCOUNTS, Content, Instance, OPENING_BALANCE, Transactions, TxnNumber, Verdict, check_total,
+    content,
+};
+use crate::records::{Entry, RecordId};
+
+/// Topics that only transactional clients write to: of nothing in particular, of the bank, and what
+/// workers read and write.
+pub(crate) const JOURNAL: &str = "journal";
+pub(crate) const BANK: &str = "bank";
+pub(crate) const SOURCE: &str = "source";
+pub(crate) const SINK: &str = "sink";
+pub(crate) const TRANSACTIONAL: [&str; 4] = [JOURNAL, BANK, SOURCE, SINK];
 
 /// A topic's partition in the model.
 pub(crate) type Place = (Uuid, i32);
@@ -38,6 +51,8 @@ pub(crate) struct Topic {
     pub(crate) retention: bool,
     /// What new partitions start with.
     pub(crate) durability: Durability,
+    /// Only transactional clients write to it, and nobody deletes anything of it.
+    pub(crate) transactional: bool,
     pub(crate) partitions: BTreeMap<i32, Partition>,
 }
 
@@ -47,6 +62,16 @@ pub(crate) struct Sent {
     pub(crate) place: Place,
     /// Producer session: within one, numbers ascend with offsets.
     pub(crate) session: Option<u64>,
+    /// The transaction it is part of.
+    pub(crate) transaction: Option<TxnNumber>,
+    pub(crate) content: Content,
+}
+
+impl Sent {
+    /// A record that is in no transaction.
+    pub(crate) const fn plain(place: Place, session: Option<u64>) -> Self {
+        Self { place, session, transaction: None, content: Content::Plain }
+    }
 }
 
 /// The checkers' memory.
@@ -58,6 +83,9 @@ pub(crate) struct Model {
     pub(crate) sent: Vec<Sent>,
     pub(crate) commits: Commits,
     pub(crate) generations: Generations,
+    pub(crate) transactions: Transactions,
+    /// What must come true before the end, and did not yet.
+    pub(crate) awaited: Option<String>,
     /// Counts starts of the broker.
     pub(crate) incarnation: u64,
     /// A disk fault happened since the last start: storage errors are expected.
@@ -83,6 +111,14 @@ pub struct Counts {
     pub audited: u64,
     /// Group commits acknowledged.
     pub commits: u64,
+    /// Transactions whose commit was acknowledged.
+    pub transactions: u64,
+    /// Those of them that moved a group's offsets.
+    pub processed: u64,
+    /// Transactions that were aborted, given up, or left to their timeout.
+    pub aborted: u64,
+    /// Instances of transactional producers that were put out by another, or by a timeout.
+    pub fenced: u64,
     /// Topics, partitions and configurations changed.
     pub changes: u64,
     /// Starts of the broker.
@@ -120,10 +156,46 @@ impl Model {
         self.next_session
     }
 
-    /// Partitions that clients may use.
-    pub(crate) fn usable(&self) -> Vec<Place> {
+    /// Whether there are transactions in this run.
+    pub(crate) fn transactional(&self) -> bool {
+        self.topics.values().any(|topic| topic.transactional)
+    }
+
+    /// Partitions that exist.
+    pub(crate) fn readable(&self) -> Vec<Place> {
         let topics = self.topics.iter().filter(|(_, t)| t.existence == Existence::Exists);
         topics.flat_map(|(id, topic)| (0..topic.count).map(|index| (*id, index))).collect()
+    }
+
+    /// Partitions that any client may write to.
+    pub(crate) fn writable(&self) -> Vec<Place> {
+        let mut places = self.readable();
+        places.retain(|(id, _)| !self.topics[id].transactional);
+        places
+    }
+
+    /// The partitions of a topic, once it exists.
+    pub(crate) fn places_of(&self, name: &str) -> Vec<Place> {
+        let mut places = self.readable();
+        places.retain(|(id, _)| self.topics[id].name == name);
+        places
+    }
+
+    /// A reader of committed records was shown these entries, or told that they are aborted.
+    pub(crate) fn seen(&mut self, place: Place, entries: impl Iterator<Item = (i64, Entry, bool)>) {
+        for (offset, entry, visible) in entries {
+            let sent = entry.record().and_then(|id| self.sent.get(usize::try_from(id).ok()?));
+            let seen = match sent.and_then(|sent| sent.transaction) {
+                Some(number) => self.transactions.seen(number, visible),
+                None if visible || entry.record().is_none() => Ok(()),
+                None => Err(format!("{entry} is in no transaction, and is said to be aborted")),
+            };
+            if let Err(what) = seen {
+                let name = self.topics.get(&place.0).map_or("", |topic| &topic.name);
+                let what = format!("{name}-{}, {entry} at offset {offset}: {what}", place.1);
+                self.violate(what);
+            }
+        }
     }
 
     pub(crate) fn is_usable(&self, (topic, index): Place) -> bool {
@@ -146,6 +218,7 @@ impl Model {
         let partitions = (0..count).map(|index| (index, Partition::new(durability))).collect();
         let topic = Topic {
             name: name.to_owned(),
+            transactional: TRANSACTIONAL.contains(&name),
             existence: Existence::Exists,
             count,
             count_max: count,

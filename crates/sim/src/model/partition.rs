@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Place, Sent};
-use crate::records::RecordId;
+use crate::records::{Entry, RecordId};
 
 /// What an acknowledgement means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +32,8 @@ pub(crate) enum Survival {
 pub(crate) struct Audit {
     pub(crate) log_start: i64,
     pub(crate) high_watermark: i64,
-    /// Offset and number of each record, in order.
-    pub(crate) records: Vec<(i64, RecordId)>,
+    /// What is at each offset, in order.
+    pub(crate) records: Vec<(i64, Entry)>,
     pub(crate) survival: Survival,
     pub(crate) place: Place,
     /// `retention.*` was set once.
@@ -44,7 +44,7 @@ pub(crate) struct Audit {
 #[derive(Debug)]
 pub(crate) struct Partition {
     /// Acknowledged or seen.
-    at: BTreeMap<i64, RecordId>,
+    at: BTreeMap<i64, Entry>,
     offset_of: BTreeMap<RecordId, i64>,
     durability: Durability,
     /// Highest high watermark that was shown.
@@ -94,18 +94,19 @@ impl Partition {
         self.always_synced
     }
 
-    fn put(&mut self, offset: i64, id: RecordId) -> Result<(), String> {
+    fn put(&mut self, offset: i64, entry: Entry) -> Result<(), String> {
         if let Some(&before) = self.at.get(&offset)
-            && before != id
+            && before != entry
         {
-            return Err(format!("offset {offset} holds record {id}, before it was {before}"));
+            return Err(format!("offset {offset} holds {entry}, before it was {before}"));
         }
+        self.at.insert(offset, entry);
+        let Some(id) = entry.record() else { return Ok(()) };
         if let Some(&before) = self.offset_of.get(&id)
             && before != offset
         {
             return Err(format!("record {id} is at offset {offset} and at {before}"));
         }
-        self.at.insert(offset, id);
         self.offset_of.insert(id, offset);
         Ok(())
     }
@@ -121,7 +122,8 @@ impl Partition {
         asked_at: u64,
     ) -> Result<(), String> {
         for (offset, &id) in (base..).zip(ids) {
-            self.put(offset, id).map_err(|what| format!("acknowledged: {what}"))?;
+            let entry = Entry::Record(id);
+            self.put(offset, entry).map_err(|what| format!("acknowledged: {what}"))?;
         }
         if let Durability::SyncedSince(since) = self.durability
             && asked_at > since
@@ -149,12 +151,12 @@ impl Partition {
     pub(crate) fn fetched(
         &mut self,
         place: Place,
-        records: &[(i64, RecordId)],
+        entries: &[(i64, Entry)],
         sent: &[Sent],
     ) -> Result<(), String> {
-        for &(offset, id) in records {
-            check_sent(place, (offset, id), sent)?;
-            self.put(offset, id).map_err(|what| format!("fetched: {what}"))?;
+        for &(offset, entry) in entries {
+            check_sent(place, (offset, entry), sent)?;
+            self.put(offset, entry).map_err(|what| format!("fetched: {what}"))?;
         }
         Ok(())
     }
@@ -193,8 +195,8 @@ impl Partition {
         self.offset_of.retain(|_, offset| (log_start..high_watermark).contains(offset));
         drop(self.at.split_off(&high_watermark));
         check_order(audit, sent)?;
-        for &(offset, id) in &audit.records {
-            self.put(offset, id).map_err(|what| format!("after the restart: {what}"))?;
+        for &(offset, entry) in &audit.records {
+            self.put(offset, entry).map_err(|what| format!("after the restart: {what}"))?;
         }
         self.high_watermark = high_watermark;
         // The log start is a checkpoint: only a clean stop is sure to keep it.
@@ -205,7 +207,8 @@ impl Partition {
     }
 }
 
-fn check_sent(place: Place, (offset, id): (i64, RecordId), sent: &[Sent]) -> Result<(), String> {
+fn check_sent(place: Place, (offset, entry): (i64, Entry), sent: &[Sent]) -> Result<(), String> {
+    let Some(id) = entry.record() else { return Ok(()) };
     match usize::try_from(id).ok().and_then(|id| sent.get(id)) {
         Some(sent) if sent.place == place => Ok(()),
         Some(sent) => Err(format!("record {id} at offset {offset} was sent to {:?}", sent.place)),
@@ -217,12 +220,13 @@ fn check_sent(place: Place, (offset, id): (i64, RecordId), sent: &[Sent]) -> Res
 fn check_order(audit: &Audit, sent: &[Sent]) -> Result<(), String> {
     let mut want = audit.log_start;
     let mut last = BTreeMap::new();
-    for &(offset, id) in &audit.records {
+    for &(offset, entry) in &audit.records {
         if offset != want {
             return Err(format!("after offset {} comes {offset}", want - 1));
         }
         want += 1;
-        check_sent(audit.place, (offset, id), sent)?;
+        check_sent(audit.place, (offset, entry), sent)?;
+        let Some(id) = entry.record() else { continue };
         let Some(session) = sent[id as usize].session else { continue };
         if let Some(before) = last.insert(session, id)
             && before >= id

@@ -1,5 +1,7 @@
 //! The loop: events in order of virtual time, and what each does.
 
+mod machine;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,30 +10,34 @@ use bytes::Bytes;
 use ottla_broker::Env;
 use ottla_config::BrokerConfig;
 use ottla_protocol::crc32c;
-use ottla_storage::Disk;
-use ottla_testkit::{Fault, MemDisk, OpKind, Rng};
+use ottla_testkit::{MemDisk, Rng};
 
-use crate::clients::{Admin, Asked, Client, Committer, Consumer, Cx, Member, Producer};
-use crate::env::{SimEnv, now_at};
+use crate::Mutation;
+use crate::clients::{
+    Admin, Asked, Client, Committer, Consumer, Cx, Examiner, Late, Member, Producer, Scribe,
+    Teller, Worker,
+};
+use crate::env::now_at;
 use crate::model::{Counts, Model, Survival};
 use crate::node::{self, LaneKey, Node};
 use crate::plan::{FaultKind, Plan};
 use crate::trace::Trace;
 use crate::wire::{self, Wire, WriteError};
-use crate::{Mutation, audit};
 
 const SECOND: u64 = 1_000_000;
 /// Wall clock at virtual time zero, in milliseconds.
 const EPOCH_MS: i64 = 1_700_000_000_000;
 /// Clients settle for so long after the end; stalls are shorter.
 const SETTLE: u64 = 8 * SECOND;
+/// The same where transactions have to time out first, after a full disk.
+const SETTLE_TRANSACTIONS: u64 = 16 * SECOND;
 /// Longest that anything may stay unanswered. Stalls and full disks are shorter, and rebalances,
 /// and what clients let the broker wait.
 const ANSWER_MAX: u64 = 15 * SECOND;
 /// The same once clients start nothing new.
 const SETTLED_MAX: u64 = 6 * SECOND;
-/// The broker goes on by itself so long after a full disk has room again: longer than a stall.
-const RESUME: u64 = 5 * SECOND;
+/// For what comes on no connection.
+const NO_CONNECTION: u64 = u64::MAX - 1;
 /// More events than this in one run: something turns in circles.
 const EVENTS_MAX: u64 = 2_000_000;
 
@@ -44,6 +50,35 @@ pub struct Options {
     pub trace: bool,
     /// Keep the last events for [`Failure::events`].
     pub keep: bool,
+}
+
+fn clients(plan: &Plan, rng: &mut Rng) -> Vec<Box<dyn Client>> {
+    let transactional = plan.transactions.is_some();
+    let mut clients: Vec<Box<dyn Client>> = vec![Box::new(Admin::new(plan.synced, transactional))];
+    for index in 0..plan.producers {
+        clients.push(Box::new(Producer::new(index, rng)));
+    }
+    for index in 0..plan.consumers {
+        clients.push(Box::new(Consumer::new(index)));
+    }
+    for index in 0..plan.committers {
+        clients.push(Box::new(Committer::new(index)));
+    }
+    for index in 0..plan.members {
+        clients.push(Box::new(Member::new(index)));
+    }
+    let Some(transactions) = &plan.transactions else { return clients };
+    for who in &transactions.scribes {
+        clients.push(Box::new(Scribe::new(who.clone())));
+    }
+    for (index, who) in transactions.tellers.iter().enumerate() {
+        clients.push(Box::new(Teller::new(index, who.clone())));
+    }
+    for (index, who) in transactions.workers.iter().enumerate() {
+        clients.push(Box::new(Worker::new(index, who.clone())));
+    }
+    clients.push(Box::new(Examiner::new()));
+    clients
 }
 
 /// What a run was.
@@ -145,24 +180,12 @@ struct Sim<'a> {
 impl<'a> Sim<'a> {
     fn new(seed: u64, options: &'a Options) -> Self {
         let mut rng = Rng::new(seed ^ 0x6f74_746c_6173_696d);
-        let plan = Plan::new(&mut rng);
+        let plan = Plan::new(&mut rng, !seed.is_multiple_of(2));
         let config = node::config(&plan);
         let paths: Vec<&str> = plan.dirs.iter().map(String::as_str).collect();
         let disk = MemDisk::with_dirs(&paths);
         node::format(&disk, &plan, &mut rng);
-        let mut clients: Vec<Box<dyn Client>> = vec![Box::new(Admin::new(plan.synced))];
-        for index in 0..plan.producers {
-            clients.push(Box::new(Producer::new(index, &mut rng)));
-        }
-        for index in 0..plan.consumers {
-            clients.push(Box::new(Consumer::new(index)));
-        }
-        for index in 0..plan.committers {
-            clients.push(Box::new(Committer::new(index)));
-        }
-        for index in 0..plan.members {
-            clients.push(Box::new(Member::new(index)));
-        }
+        let clients = clients(&plan, &mut rng);
         Self {
             options,
             plan,
@@ -197,7 +220,7 @@ impl<'a> Sim<'a> {
             self.at(at, Event::Fault(fault));
         }
         self.at(self.plan.end, Event::Stop);
-        let finish = self.plan.end + SETTLE;
+        let finish = self.finish_at();
         while let Some(((at, _), event)) = self.queue.pop_first() {
             if at > finish {
                 break;
@@ -217,8 +240,11 @@ impl<'a> Sim<'a> {
     /// A clean stop, a start, then a power loss with nothing going on, and another start: everything
     /// that was acknowledged must be there after both.
     fn finish(&mut self) -> Result<(), String> {
-        self.now = self.plan.end + SETTLE;
+        self.now = self.finish_at();
         self.check(SETTLED_MAX);
+        if let Some(what) = self.model.awaited.take() {
+            return Err(format!("still waiting at the end: {what}"));
+        }
         self.disk.clear_faults();
         self.disk.set_capacity(None);
         self.full_until = 0;
@@ -239,6 +265,11 @@ impl<'a> Sim<'a> {
         Ok(())
     }
 
+    fn finish_at(&self) -> u64 {
+        let transactional = self.plan.transactions.is_some();
+        self.plan.end + if transactional { SETTLE_TRANSACTIONS } else { SETTLE }
+    }
+
     fn at(&mut self, at: u64, event: Event) {
         self.next_event += 1;
         self.queue.insert((at.max(self.now), self.next_event), event);
@@ -247,7 +278,7 @@ impl<'a> Sim<'a> {
     fn step(&mut self, event: Event) {
         match event {
             Event::Act(client) => {
-                self.with_client(client, |client, cx| client.act(cx));
+                self.with_client(client, NO_CONNECTION, |client, cx| client.act(cx));
             }
             Event::ToServer(id, frame) => self.received(id, frame),
             Event::Poll(id) => self.poll(id),
@@ -258,12 +289,7 @@ impl<'a> Sim<'a> {
             Event::Tick(incarnation) => self.tick(incarnation),
             Event::Lane(incarnation, lane) => self.lane(incarnation, lane),
             Event::Fault(fault) => self.fault(fault),
-            Event::Free => {
-                self.trace.note(self.now, format_args!("the disk has room again"));
-                self.disk.set_capacity(None);
-                let incarnation = self.model.incarnation;
-                self.at(self.now + RESUME, Event::Resumed(incarnation));
-            }
+            Event::Free => self.free(),
             Event::Resumed(incarnation) => self.resumed(incarnation),
             Event::Restart => match self.rng.below(3) {
                 _ if self.node.is_none() => {}
@@ -285,7 +311,13 @@ impl<'a> Sim<'a> {
 
     // Clients.
 
-    fn with_client(&mut self, index: usize, call: impl FnOnce(&mut dyn Client, &mut Cx<'_>)) {
+    /// `connection` is the one that what happens came on, if it came on one.
+    fn with_client(
+        &mut self,
+        index: usize,
+        connection: u64,
+        call: impl FnOnce(&mut dyn Client, &mut Cx<'_>),
+    ) {
         let asked = {
             let now = now_at(self.now, self.wall_offset_ms);
             let mut cx = Cx {
@@ -295,8 +327,9 @@ impl<'a> Sim<'a> {
                 model: &mut self.model,
                 mutation: &self.options.mutation,
                 next_connection: &mut self.next_connection,
+                connection,
                 asked: Vec::new(),
-                round_trip_max: 4 * self.plan.latency_max + 1000,
+                round_trip_max: 4 * self.plan.latency_max + 2 * self.plan.delay_max + 1000,
             };
             call(&mut *self.clients[index], &mut cx);
             cx.asked
@@ -324,7 +357,7 @@ impl<'a> Sim<'a> {
                     self.now,
                     format_args!("{name} sends {what} {correlation} on {connection}: {crc:08x}"),
                 );
-                let way = self.rng.below(self.plan.latency_max + 1);
+                let way = self.way();
                 let Some(wire) = self.wires.get_mut(&connection) else { return };
                 if wire.server.is_none() {
                     return;
@@ -336,20 +369,32 @@ impl<'a> Sim<'a> {
                 let at = wire.to_server_at;
                 self.at(at, Event::ToServer(connection, frame));
             }
-            Asked::Cut { connection, linger } => {
-                self.trace.note(self.now, format_args!("connection {connection} is cut"));
-                let later = self.rng.below(200_000);
-                match self.wires.get_mut(&connection) {
-                    Some(wire) if linger => {
-                        wire.heard = false;
-                        wire.outstanding.clear();
-                        self.at(self.now + later, Event::ServerGone(connection));
-                    }
-                    _ => drop(self.wires.remove(&connection)),
-                }
-            }
+            Asked::Cut { connection, late } => self.cut(connection, late),
             Asked::ActAt(at) => self.at(at, Event::Act(client)),
         }
+    }
+
+    /// The client hears nothing of a connection any more; what is on the way there arrives late.
+    fn cut(&mut self, connection: u64, late: Late) {
+        self.trace.note(self.now, format_args!("connection {connection} is cut, {late:?}"));
+        let later = self.rng.below(200_000);
+        let (Some(wire), Late::By(late)) = (self.wires.get_mut(&connection), late) else {
+            return drop(self.wires.remove(&connection));
+        };
+        wire.heard = false;
+        wire.outstanding.clear();
+        if late > 0 {
+            let on_the_way = self.queue.iter().filter_map(|(key, event)| match event {
+                Event::ToServer(id, _) if *id == connection => Some(*key),
+                _ => None,
+            });
+            for key in on_the_way.collect::<Vec<_>>() {
+                if let Some(event) = self.queue.remove(&key) {
+                    self.at(key.0 + late, event);
+                }
+            }
+        }
+        self.at(self.now + later + late, Event::ServerGone(connection));
     }
 
     fn arrived(&mut self, id: u64, frame: Bytes) {
@@ -364,7 +409,7 @@ impl<'a> Sim<'a> {
             self.model.violate(format!("answer {correlation} arrived, expected was {first:?}"));
             return;
         }
-        self.with_client(client, |client, cx| client.answer(cx, correlation, frame));
+        self.with_client(client, id, |client, cx| client.answer(cx, correlation, frame));
     }
 
     fn client_closed(&mut self, client: usize, id: u64) {
@@ -372,7 +417,7 @@ impl<'a> Sim<'a> {
             return;
         }
         self.trace.note(self.now, format_args!("connection {id} is closed"));
-        self.with_client(client, |client, cx| client.closed(cx));
+        self.with_client(client, id, |client, cx| client.closed(cx));
     }
 
     /// Every request is answered in bounded time.
@@ -463,8 +508,15 @@ impl<'a> Sim<'a> {
         self.at(at, Event::Write(id));
     }
 
+    /// How long a frame travels.
+    fn way(&mut self) -> u64 {
+        let late = self.plan.delay_max > 0 && self.rng.chance(1, 200);
+        self.rng.below(self.plan.latency_max + 1)
+            + if late { self.rng.below(self.plan.delay_max) } else { 0 }
+    }
+
     fn write(&mut self, id: u64) {
-        let way = self.rng.below(self.plan.latency_max + 1);
+        let way = self.way();
         let Some(wire) = self.wires.get_mut(&id) else { return };
         let Some(response) = wire.outbox.pop_front() else { return };
         let defect = self.model.counts.fetched > 20 && !self.answer_lost;
@@ -575,222 +627,4 @@ impl<'a> Sim<'a> {
         }
         self.settle();
     }
-
-    // Faults.
-
-    fn use_disk(&mut self, disk: MemDisk) {
-        match self.options.mutation {
-            Mutation::IgnoreSyncs(glob) => disk.ignore_file_syncs(glob),
-            Mutation::IgnoreDirSyncs(glob) => disk.ignore_dir_syncs(glob),
-            _ => {}
-        }
-        self.disk = disk;
-    }
-
-    fn fault(&mut self, fault: FaultKind) {
-        self.trace.note(self.now, format_args!("fault {fault:?}"));
-        let up = self.node.is_some();
-        match fault {
-            FaultKind::PowerLoss if up => self.crash(Survival::Synced),
-            FaultKind::Kill if up => self.crash(Survival::All),
-            FaultKind::Stop if up => self.stop(),
-            FaultKind::PowerLoss | FaultKind::Kill | FaultKind::Stop => {}
-            FaultKind::PowerLossAfter(count) => self.disk.crash_after_ops(count),
-            FaultKind::Full(room, time) => self.fill(room, time),
-            FaultKind::SyncError if !up => {}
-            FaultKind::SyncError => {
-                let dir = self.rng.pick(&self.plan.dirs).clone();
-                let glob = format!("{dir}/*");
-                self.disk.fail(Fault::on(OpKind::Sync).path(&glob).times(1));
-                self.model.disk_fault = true;
-                self.model.sync_failed = true;
-                let at = self.now + self.rng.between(SECOND / 10, 2 * SECOND);
-                self.at(at, Event::Restart);
-            }
-            FaultKind::ClockJump(millis) => self.wall_offset_ms += millis,
-            FaultKind::Stall(time) => self.stall(time),
-        }
-    }
-
-    fn fill(&mut self, room: u64, time: u64) {
-        let space = self.disk.space(std::path::Path::new("/")).ok();
-        let used = space.map_or(0, |space| space.total - space.available);
-        self.disk.set_capacity(Some(used + room));
-        self.model.disk_fault = true;
-        self.full_until = self.full_until.max(self.now + time);
-        self.at(self.now + time, Event::Free);
-    }
-
-    /// Every job that waits, and that comes to one lane, waits longer.
-    fn stall(&mut self, time: u64) {
-        let lanes = self.queue.iter().filter(|(_, event)| matches!(event, Event::Lane(..)));
-        let lanes: Vec<_> = lanes.map(|(key, _)| *key).collect();
-        for key in lanes {
-            if let Some(event) = self.queue.remove(&key) {
-                self.at(key.0.max(self.now + time), event);
-            }
-        }
-    }
-
-    /// A full disk alone takes nothing offline, and the broker goes on by itself.
-    fn resumed(&mut self, incarnation: u64) {
-        if incarnation != self.model.incarnation || self.full_until + RESUME > self.now {
-            return;
-        }
-        let Some(node) = self.node.as_ref().filter(|_| !self.model.sync_failed) else { return };
-        let offline = node.broker.directories().iter().find_map(|d| d.offline());
-        if let Some(reason) = offline {
-            let reason = reason.to_owned();
-            self.model.violate(format!("a full disk took a directory offline: {reason}"));
-        }
-        self.model.disk_fault = false;
-    }
-
-    /// The process ends without a word; `left` says what of the disk is left.
-    fn crash(&mut self, left: Survival) {
-        let left = if self.model.sync_failed { Survival::Synced } else { left };
-        self.trace.note(self.now, format_args!("crash, left is {left:?}"));
-        self.survival = self.survival.min(left);
-        self.disk.kill();
-        let after = match left {
-            Survival::Synced => self.disk.crash(self.rng.next_u64()),
-            Survival::All | Survival::Clean => self.disk.crash_keep_all(),
-        };
-        self.hang_up();
-        self.bury();
-        self.use_disk(after);
-        if left == Survival::Synced && !self.plan.synced {
-            self.model.commits.forget();
-        }
-        let at = self.now.max(self.full_until) + self.rng.below(SECOND / 2);
-        self.at(at, Event::Start);
-    }
-
-    /// Every connection ends; what is on the way is lost.
-    fn hang_up(&mut self) {
-        let ids: Vec<_> = self.wires.keys().copied().collect();
-        for id in ids {
-            let later = self.rng.below(50_000);
-            let Some(wire) = self.wires.get_mut(&id) else { continue };
-            let (client, heard) = (wire.client, wire.heard);
-            *wire = Wire::new(client, None, self.now);
-            wire.heard = heard;
-            self.at(self.now + later, Event::ClientClosed(client, id));
-        }
-        self.queue.retain(|_, event| !matches!(event, Event::ToClient(..)));
-    }
-
-    /// Drops the broker; nothing may hold it any longer.
-    fn bury(&mut self) {
-        let Some(Node { broker, lanes, env, .. }) = self.node.take() else { return };
-        self.model.incarnation += 1;
-        // A generation is written when it is synced; one that was only joined comes again.
-        self.model.generations.forget();
-        drop(lanes);
-        drop(env.take());
-        let left = Arc::downgrade(&broker);
-        drop(broker);
-        if left.upgrade().is_some() {
-            self.model.violate("something still holds the broker after its end".to_owned());
-        }
-    }
-
-    /// A clean stop, in the order of the server: connections, jobs, logs.
-    fn stop(&mut self) {
-        self.trace.note(self.now, format_args!("clean stop"));
-        self.set_clock();
-        self.hang_up();
-        while let Some(node) = &mut self.node {
-            let Some((_, job)) =
-                node.lanes.iter_mut().find_map(|(key, lane)| Some((*key, lane.pop_front()?)))
-            else {
-                break;
-            };
-            node.broker.run(job);
-            if self.settle() {
-                return;
-            }
-        }
-        let Some(node) = &self.node else { return };
-        node.broker.shut_down();
-        if self.disk.is_dead() {
-            return self.crash(Survival::Synced);
-        }
-        let left = if self.model.disk_fault { Survival::All } else { Survival::Clean };
-        let left = if self.model.sync_failed { Survival::Synced } else { left };
-        self.survival = self.survival.min(left);
-        self.bury();
-        if self.model.sync_failed {
-            // A directory that is offline has pages that never reach the disk.
-            let after = self.disk.crash(self.rng.next_u64());
-            self.use_disk(after);
-            if !self.plan.synced {
-                self.model.commits.forget();
-            }
-        }
-        let at = self.now + self.rng.below(SECOND / 2);
-        self.at(at, Event::Start);
-    }
-
-    fn start(&mut self) {
-        if self.node.is_some() {
-            return;
-        }
-        self.trace.note(self.now, format_args!("start"));
-        self.model.counts.starts += 1;
-        let full = self.full_until > self.now;
-        let env = SimEnv::new(now_at(self.now, self.wall_offset_ms), self.rng.fork());
-        match node::start(&self.disk, &self.config, &env, &mut self.rng) {
-            Ok(node) => self.node = Some(node),
-            Err(_) if self.disk.is_dead() => return self.crash(Survival::Synced),
-            Err(error) if full || self.model.disk_fault => {
-                self.trace.note(self.now, format_args!("the start failed: {error}"));
-                drop(env.take());
-                let at = self.full_until.max(self.now) + 1;
-                self.disk.clear_faults();
-                self.model.disk_fault = full;
-                return self.at(at, Event::Start);
-            }
-            Err(error) => return self.model.violate(format!("the broker does not start: {error}")),
-        }
-        if self.disk.is_dead() {
-            return self.crash(Survival::Synced);
-        }
-        self.audit(full);
-        self.settle();
-    }
-
-    fn audit(&mut self, full: bool) {
-        let Some(node) = &self.node else { return };
-        let offline = node.broker.directories().iter().find_map(|d| d.offline());
-        if let Some(reason) = offline.map(str::to_owned) {
-            if self.model.disk_fault {
-                // Not all can be read; what survives is decided at the next start.
-                return self.at(self.full_until.max(self.now) + 1, Event::Restart);
-            }
-            return self.model.violate(format!("a directory is offline at start: {reason}"));
-        }
-        if full && !all_open(node) {
-            // Not all can be read: clients wait for the start after this one.
-            return self.crash(Survival::All);
-        }
-        self.model.disk_fault = full;
-        self.model.sync_failed = false;
-        let found = audit::audit(&node.broker, &node.env, &mut self.model, self.survival);
-        self.survival = Survival::Clean;
-        if self.disk.is_dead() {
-            return self.crash(Survival::Synced);
-        }
-        if let Err(what) = found {
-            self.model.violate(what);
-        }
-    }
-}
-
-/// Whether every partition that the metadata knows is there.
-fn all_open(node: &Node) -> bool {
-    let image = node.broker.image();
-    let all = image.topics().flat_map(|topic| topic.partitions().map(|(i, _)| (topic.id, i.0)));
-    let mut all = all;
-    all.all(|(topic, index)| node.broker.partitions.get(topic, index).is_some())
 }
