@@ -79,7 +79,7 @@ pub(super) fn main(arguments: &[String]) -> u8 {
         Err(failure @ (Failure::Refused(_) | Failure::Failed(_) | Failure::NotFound(_))) => {
             println!(
                 "\nError: Executing consumer group command failed due to {}",
-                error::message_of(&failure)
+                error::with_class(&failure)
             );
             0
         }
@@ -220,8 +220,9 @@ async fn delete_offsets(options: &Options, cluster: &mut Cluster, out: &mut Out)
         true => "Encountered some partition level error, see the follow-up details.".to_owned(),
     })?;
     out.line("")?;
+    let width = done.keys().map(|partition| partition.topic.len()).max().unwrap_or(0).max(15);
     let mut line = |topic: &str, partition: &str, status: &str| {
-        out.line(&format!("{topic:<15} {partition:<10} {status:<15}"))
+        out.line(&format!("{topic:<width$} {partition:<10} {status:<15}"))
     };
     line("TOPIC", "PARTITION", "STATUS")?;
     for (partition, code) in done {
