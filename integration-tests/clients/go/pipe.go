@@ -17,6 +17,8 @@ func pipe(broker, group, input, output, id string) {
 		kgo.TransactionalID(id),
 		kgo.TransactionTimeout(8*time.Second),
 		kgo.ConsumerGroup(group),
+		// What the other clients of the group have by default, too.
+		kgo.Balancers(kgo.RangeBalancer()),
 		kgo.ConsumeTopics(input),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
