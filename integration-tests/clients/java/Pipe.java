@@ -80,6 +80,7 @@ public final class Pipe {
         properties.put("isolation.level", "read_committed");
         properties.put("auto.offset.reset", "earliest");
         properties.put("session.timeout.ms", 6000);
+        properties.put("max.poll.interval.ms", 20000);
         properties.put("heartbeat.interval.ms", 500);
         properties.put("max.poll.records", 50);
         properties.put("reconnect.backoff.max.ms", 500);

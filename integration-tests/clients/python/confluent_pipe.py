@@ -5,12 +5,16 @@ import sys
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer
 
+# Without a limit librdkafka may wait for ever in such a call when its connection broke in the middle.
+CALL_SECONDS = 10
+CALLS_MAX = 4
+
 
 def main(broker, group, source, sink, transactional_id):
     consumer = Consumer({
         "bootstrap.servers": broker, "group.id": group, "enable.auto.commit": False, "auto.offset.reset": "earliest",
         "isolation.level": "read_committed", "session.timeout.ms": 6000, "heartbeat.interval.ms": 500,
-        "reconnect.backoff.max.ms": 500,
+        "max.poll.interval.ms": 20000, "reconnect.backoff.max.ms": 500,
     })
     producer = Producer({
         "bootstrap.servers": broker, "transactional.id": transactional_id, "transaction.timeout.ms": 8000,
@@ -38,11 +42,12 @@ def copy(consumer, producer, messages, sink):
             producer.produce(sink, message.value(), f"{message.partition()}:{message.offset()}")
         offsets = consumer.position(consumer.assignment())
         metadata = consumer.consumer_group_metadata()
-        retried(producer.send_offsets_to_transaction, [part for part in offsets if part.offset >= 0], metadata)
+        found = [part for part in offsets if part.offset >= 0]
+        retried(producer.send_offsets_to_transaction, found, metadata, CALL_SECONDS)
         if random.randrange(10) == 0:
             give_up(consumer, producer)
         else:
-            retried(producer.commit_transaction)
+            retried(producer.commit_transaction, CALL_SECONDS)
     except KafkaException as error:
         if not error.args[0].txn_requires_abort():
             raise
@@ -52,7 +57,7 @@ def copy(consumer, producer, messages, sink):
 
 def give_up(consumer, producer):
     """Aborts, and goes back to what the group committed."""
-    retried(producer.abort_transaction)
+    retried(producer.abort_transaction, CALL_SECONDS)
     for part in consumer.committed(consumer.assignment()):
         if part.offset < 0:
             part.offset = OFFSET_BEGINNING
@@ -64,12 +69,14 @@ def give_up(consumer, producer):
 
 
 def retried(call, *arguments):
-    while True:
+    """Calls again what may be called again; in the end the program gives up, and is started anew."""
+    for number in range(CALLS_MAX):
         try:
             return call(*arguments)
         except KafkaException as error:
-            if not error.args[0].retriable():
+            if not error.args[0].retriable() or number == CALLS_MAX - 1:
                 raise
+
 
 
 if __name__ == "__main__":
