@@ -163,7 +163,9 @@ impl Broker {
             leftovers.forget(&topic.name, index);
         }
         let (recovery_point, log_start_offset) = leftovers.offsets(&topic.name, index);
-        let (clean, now) = (leftovers.clean, self.env().now());
+        // What this run made is not what the last one closed: a full disk may have stopped its making.
+        let clean = leftovers.clean && !self.opened.load(Ordering::Acquire);
+        let now = self.env().now();
         let options = OpenLog { recovery_point, log_start_offset, clean, now };
         let config = self.config();
         let log_config = topics::log_config(topic_config, &config, self.env().random());

@@ -265,6 +265,36 @@ fn a_clean_stop_gives_up_leaderships_before_the_logs_are_closed() {
 }
 
 #[test]
+fn a_log_that_a_full_disk_let_be_made_by_halves_survives_a_power_cut() {
+    let disk = formatted();
+    Node::start(&disk).unwrap().broker.shut_down();
+    let disk = disk.crash_keep_all();
+    disk.refuse_tree_syncs();
+    let node = Node::start(&disk).unwrap();
+    let mut client = node.connect();
+    disk.fail(Fault::on(OpKind::Write).path("*/t-0/partition.metadata*").error(Errno::NoSpace));
+    create(&node, &mut client, "t", 1);
+    let id = node.broker.image().topic("t").unwrap().id;
+    assert!(node.broker.partitions.get(id, 0).is_none(), "the disk is full");
+    disk.clear_faults();
+    // Whoever writes a checkpoint syncs the names beside it.
+    for name in ["replication-offset", "recovery-point-offset", "log-start-offset"] {
+        let path = format!("/data/{name}-checkpoint*");
+        for kind in [OpKind::Create, OpKind::Write] {
+            disk.fail(Fault::on(kind).path(&path).error(Errno::NoSpace));
+        }
+    }
+    for _ in 0..10 {
+        node.pass(1000);
+    }
+    assert_eq!(produce(&node, &mut client, "t", 0), 0);
+    for _ in 0..20 {
+        node.pass(1000);
+    }
+    assert_eq!(ends(&after_a_power_cut(&disk), "t", 0), (0, 1));
+}
+
+#[test]
 fn a_flush_under_way_writes_nothing_into_the_directory_of_a_topic_made_anew() {
     let disk = formatted();
     let node = Node::start(&disk).unwrap();
