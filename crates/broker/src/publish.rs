@@ -185,9 +185,9 @@ impl Broker {
     }
 
     /// The directory that a partition lives in: where its files are, where the controller says, or
-    /// the one with the fewest partitions,
-    /// of those that are not cordoned. A crash while the partition is moved may leave its files
-    /// in two: then those count that the controller names, and the others are set aside.
+    /// the one with the fewest partitions, of those that are not cordoned. A crash while the
+    /// partition is moved may leave its files in two: then those count that the controller names,
+    /// and the others are set aside.
     fn directory_for(
         &self,
         topic: &str,
