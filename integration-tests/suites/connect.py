@@ -201,6 +201,9 @@ def mirror_maker(kafka, ours):
     port, = free_ports(1)
     names = ("checkpoints.topic", "heartbeats.topic", "offset-syncs.topic", "offset.storage", "status.storage",
              "config.storage")
+    # Settings of the workers belong to the cluster that they write to.
+    worker = {"exactly.once.source.support": "enabled", "offset.flush.interval.ms": 1000,
+              "scheduled.rebalance.max.delay.ms": 0, "session.timeout.ms": 6000, "heartbeat.interval.ms": 1000}
     return Java("mirror", "org.apache.kafka.connect.mirror.MirrorMaker", ours.directory, {
         "clusters": "kafka, ottla",
         "kafka.bootstrap.servers": kafka.address, "ottla.bootstrap.servers": ours.address,
@@ -208,9 +211,7 @@ def mirror_maker(kafka, ours):
         "ottla->kafka.enabled": "true", "ottla->kafka.topics": "payments",
         "replication.factor": 1, **{f"{name}.replication.factor": 1 for name in names},
         "dedicated.mode.enable.internal.rest": "true", "listeners": f"http://127.0.0.1:{port}",
-        "exactly.once.source.support": "enabled",
-        "offset.flush.interval.ms": 1000, "scheduled.rebalance.max.delay.ms": 0,
-        "session.timeout.ms": 6000, "heartbeat.interval.ms": 1000,
+        **{f"{cluster}.{key}": value for cluster in ("kafka", "ottla") for key, value in worker.items()},
         "refresh.topics.interval.seconds": 2, "refresh.groups.interval.seconds": 2,
         "sync.group.offsets.enabled": "true", "sync.group.offsets.interval.seconds": 1,
         "emit.checkpoints.interval.seconds": 1, "emit.heartbeats.interval.seconds": 2,

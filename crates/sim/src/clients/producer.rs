@@ -15,7 +15,8 @@ use crate::Mutation;
 use crate::model::{Place, Sent};
 use crate::records::{self, Identity, RecordId};
 
-/// Most batches of one partition in flight, as the broker remembers as many.
+/// Most batches of one partition from the oldest that is not acknowledged on: the broker knows as
+/// many again. Those between may be acknowledged already, as a batch may be timed out alone.
 const IN_FLIGHT_MAX: usize = 5;
 const PRODUCE: i16 = 13;
 const INIT: i16 = 4;
@@ -52,6 +53,8 @@ struct Batch {
     incarnation: u64,
     in_flight: Option<i32>,
     tries: u32,
+    /// How many batches of its partition were made after it.
+    newer: usize,
 }
 
 /// A Produce request on the way.
@@ -106,7 +109,7 @@ impl Producer {
         }
         let place = *cx.rng.pick(&usable);
         let queue = self.queues.entry(place).or_default();
-        if queue.batches.len() >= IN_FLIGHT_MAX || queue.rewind {
+        if queue.rewind || queue.batches.iter().any(|batch| batch.newer + 1 >= IN_FLIGHT_MAX) {
             return;
         }
         let session = self.identity.map(|(_, _, session)| session);
@@ -129,6 +132,7 @@ impl Producer {
         };
         let bytes = records::batch(&ids, cx.wall, identity, compression);
         let first_sent = cx.now;
+        queue.batches.iter_mut().for_each(|batch| batch.newer += 1);
         queue.batches.push_back(Batch {
             ids,
             sequence,
@@ -137,6 +141,7 @@ impl Producer {
             incarnation: cx.model.incarnation,
             in_flight: None,
             tries: 0,
+            newer: 0,
         });
     }
 

@@ -15,7 +15,8 @@ use crate::model::{Content, Instance, Place, Sent, TxnNumber};
 use crate::plan::TxnClient;
 use crate::records::{self, Identity, RecordId};
 
-/// Most batches of one partition in flight: as many as the broker knows again.
+/// Most batches of one partition from the oldest that is not acknowledged on: the broker knows as
+/// many again. Those between may be acknowledged already, as a batch may be timed out alone.
 const IN_FLIGHT_MAX: usize = 5;
 /// A frame of a client of KIP-890 may arrive so much later than it should.
 const LATE_MAX: u64 = 3_000_000;
@@ -71,6 +72,8 @@ struct Batch {
     incarnation: u64,
     in_flight: Option<i32>,
     tries: u32,
+    /// How many batches of its partition were made after it.
+    newer: usize,
 }
 
 /// Offsets that go with the transaction.
@@ -250,6 +253,9 @@ impl Session {
             _ => Compression::None,
         };
         let bytes = records::batch(&ids, cx.wall, Some(self.identity(sequence)), compression);
+        for batch in self.batches.iter_mut().filter(|batch| batch.place == place) {
+            batch.newer += 1;
+        }
         self.batches.push_back(Batch {
             place,
             ids,
@@ -259,6 +265,7 @@ impl Session {
             incarnation: cx.model.incarnation,
             in_flight: None,
             tries: 0,
+            newer: 0,
         });
     }
 

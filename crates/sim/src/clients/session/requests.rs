@@ -205,9 +205,10 @@ impl Session {
             let mut chosen = BTreeSet::new();
             for (at, batch) in self.batches.iter().enumerate() {
                 let place = batch.place;
+                let oldest = self.batches.iter().find(|other| other.place == place);
                 let ready = batch.in_flight.is_none()
                     && !self.rewind.contains(&place)
-                    && in_flight(&self.batches, place) < IN_FLIGHT_MAX;
+                    && oldest.is_some_and(|oldest| oldest.newer - batch.newer < IN_FLIGHT_MAX);
                 let added = self.style == Style::Implicit || self.open.added.contains(&place);
                 let first = !chosen.iter().any(|&other: &usize| self.batches[other].place == place);
                 if ready && added && first {
