@@ -3,8 +3,10 @@
 use ottla_config::{BrokerConfig, keys};
 use ottla_coordinator::{GroupConfig, GroupShard};
 use ottla_metadata::Image;
+use ottla_protocol::records::Compression;
 
 use crate::Broker;
+use crate::shard_log::LogSettings;
 use crate::shards::{Coordinator, Shards};
 
 /// The topic that group state is stored in.
@@ -31,6 +33,16 @@ impl Coordinator for GroupShard {
             offsets_retention_ms: i64::from(config.get(keys::OFFSETS_RETENTION_MINUTES)) * 60_000,
             retention_check_interval_ms: config.get(keys::OFFSETS_RETENTION_CHECK_INTERVAL_MS),
             ..GroupConfig::default()
+        }
+    }
+
+    fn log_settings(config: &BrokerConfig) -> LogSettings {
+        let codec = i16::try_from(config.get(keys::OFFSETS_TOPIC_COMPRESSION_CODEC)).ok();
+        LogSettings {
+            // A start refuses other numbers.
+            compression: codec.and_then(Compression::from_id).unwrap_or(Compression::None),
+            commit_timeout_ms: Some(config.get(keys::OFFSETS_COMMIT_TIMEOUT_MS).into()),
+            load_bytes: config.get(keys::OFFSETS_LOAD_BUFFER_SIZE).unsigned_abs(),
         }
     }
 

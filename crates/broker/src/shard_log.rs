@@ -4,18 +4,28 @@ use bytes::Bytes;
 use ottla_coordinator::{LogRecord, Machine, Output};
 use ottla_protocol::ids::{Now, Offset, ProducerId};
 use ottla_protocol::records::{
-    BatchBuilder, BatchOptions, BatchView, BuildError, EndTxnMarker, WalkLimits, batches, records,
+    BatchBuilder, BatchOptions, BatchView, BuildError, Compression, EndTxnMarker, WalkLimits,
+    batches, records,
 };
 
 use ottla_storage::VerificationGuard;
 
 use crate::partition::{AppendOutcome, Isolation, Partition, PartitionError, Read};
 
-/// Most bytes read at once while loading.
-const READ_BYTES: u32 = 1 << 20;
-
 /// Most bytes that a batch of a coordinator's records may inflate to.
 const LIMITS: WalkLimits = WalkLimits { inflated_bytes_max: 256 << 20 };
+
+/// How a coordinator keeps its records. What it is made of cannot be changed while the broker runs.
+#[derive(Debug, Clone, Copy)]
+pub struct LogSettings {
+    /// The codec of the batches it writes.
+    pub compression: Compression,
+    /// How long an answer may wait for the high watermark, in milliseconds; `None`: as long as it
+    /// takes.
+    pub commit_timeout_ms: Option<i64>,
+    /// Bytes read at a time while loading. A larger batch is read all the same.
+    pub load_bytes: u32,
+}
 
 /// Why a partition of a coordinator's topic could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -44,17 +54,21 @@ pub(crate) enum LoadError {
 pub(crate) fn append<M: Machine>(
     partition: &Partition,
     output: &Output<M>,
+    options: BatchOptions,
     guard: Option<VerificationGuard>,
     now: Now,
 ) -> Result<AppendOutcome, PartitionError> {
-    let batch = build(output, now).map_err(|error| {
+    let batch = build(output, options, now).map_err(|error| {
         PartitionError::Append(ottla_storage::AppendError::Corrupt(error.to_string()))
     })?;
     partition.append_own(&batch, guard, now)
 }
 
-fn build<M: Machine>(output: &Output<M>, now: Now) -> Result<Vec<u8>, BuildError> {
-    let mut options = BatchOptions::default();
+fn build<M: Machine>(
+    output: &Output<M>,
+    mut options: BatchOptions,
+    now: Now,
+) -> Result<Vec<u8>, BuildError> {
     if let Some((id, epoch)) = output.producer {
         options.transactional = true;
         options.producer_id = id;
@@ -68,11 +82,16 @@ fn build<M: Machine>(output: &Output<M>, now: Now) -> Result<Vec<u8>, BuildError
     batch.build()
 }
 
-/// Feeds every record of a partition to a machine. Returns how many there were.
+/// Feeds every record of a partition to a machine, `bytes_max` at a time. Returns how many there
+/// were.
 ///
 /// # Errors
 /// See [`LoadError`].
-pub(crate) fn replay<M: Machine>(partition: &Partition, machine: &mut M) -> Result<u64, LoadError> {
+pub(crate) fn replay<M: Machine>(
+    partition: &Partition,
+    bytes_max: u32,
+    machine: &mut M,
+) -> Result<u64, LoadError> {
     let offsets = partition.offsets(None)?;
     let (mut at, mut count) = (offsets.log_start, 0);
     while at < offsets.high_watermark {
@@ -80,7 +99,7 @@ pub(crate) fn replay<M: Machine>(partition: &Partition, machine: &mut M) -> Resu
             offset: at,
             leader_epoch: None,
             isolation: Isolation::Uncommitted,
-            bytes_max: READ_BYTES,
+            bytes_max,
             at_least_one_batch: true,
         };
         let Some(slice) = partition.read(&read)?.slice else { break };

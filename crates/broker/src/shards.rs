@@ -14,13 +14,14 @@ use ottla_coordinator::{CommandContext, Machine, Output, Ticket};
 use ottla_metadata::Image;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::ids::{Monotonic, Now, Offset, ProducerId};
+use ottla_protocol::records::BatchOptions;
 use ottla_storage::{TxnEnd, TxnMarker, VerificationGuard};
 use parking_lot::{Mutex, RwLock};
 
 use crate::context::Context;
 use crate::jobs::Job;
 use crate::partition::{AppendOutcome, Partition, PartitionError};
-use crate::shard_log;
+use crate::shard_log::{self, LogSettings};
 use crate::wait::Promise;
 use crate::{Broker, Env};
 
@@ -40,6 +41,9 @@ pub trait Coordinator: Machine + 'static {
 
     /// Its settings.
     fn config(config: &BrokerConfig, image: &Image) -> Self::Config;
+
+    /// How it keeps its records.
+    fn log_settings(config: &BrokerConfig) -> LogSettings;
 
     /// Carries out what the shard with this index wants done. Called without any lock.
     fn act(broker: &Broker, index: i32, action: Self::Action);
@@ -71,6 +75,7 @@ enum State<M: Machine> {
 
 struct Active<M: Machine> {
     machine: M,
+    settings: LogSettings,
     promises: BTreeMap<Ticket, Arc<Promise<M::Response>>>,
     /// What waits for the high watermark to reach an offset.
     uncommitted: VecDeque<Uncommitted<M>>,
@@ -79,6 +84,8 @@ struct Active<M: Machine> {
 
 struct Uncommitted<M: Machine> {
     end: Offset,
+    /// When those who wait for the completions are told that it took too long.
+    deadline: Monotonic,
     completions: Vec<(Ticket, M::Response)>,
     actions: Vec<M::Action>,
 }
@@ -167,9 +174,11 @@ impl<M: Coordinator> AnyShards for Shards<M> {
     fn load(&self, index: i32, broker: &Broker) {
         let Some(shard) = self.shard(index) else { return };
         let partition = &shard.partition;
-        let mut machine = M::new(M::config(&broker.config(), &broker.image()));
+        let config = broker.config();
+        let settings = M::log_settings(&config);
+        let mut machine = M::new(M::config(&config, &broker.image()));
         let now = broker.env().now();
-        match shard_log::replay(partition, &mut machine) {
+        match shard_log::replay(partition, settings.load_bytes, &mut machine) {
             Ok(records) => {
                 let mut state = shard.state.lock();
                 if !matches!(*state, State::Loading) {
@@ -178,6 +187,7 @@ impl<M: Coordinator> AnyShards for Shards<M> {
                 let output = machine.loaded(partition.leader_epoch(), now);
                 let mut active = Box::new(Active {
                     machine,
+                    settings,
                     promises: BTreeMap::new(),
                     uncommitted: VecDeque::new(),
                     next_ticket: 0,
@@ -212,7 +222,7 @@ impl<M: Coordinator> AnyShards for Shards<M> {
         let deadlines = shards.map(|shard| {
             let mut state = shard.state.lock();
             let State::Active(active) = &mut *state else { return Monotonic::NEVER };
-            let mut effects = Effects::default();
+            let mut effects = Effects { answers: active.time_out(now), ..Effects::default() };
             // One step writes one batch at most; several timers may be due.
             for _ in 0..TIMERS_PER_TICK_MAX {
                 if active.deadline() > now.monotonic {
@@ -381,7 +391,28 @@ impl<M: Coordinator> Shard<M> {
 
 impl<M: Machine> Active<M> {
     fn deadline(&self) -> Monotonic {
-        self.machine.next_deadline().unwrap_or(Monotonic::NEVER)
+        let timer = self.machine.next_deadline().unwrap_or(Monotonic::NEVER);
+        // They were queued in the order of their deadlines.
+        let waits = |u: &&Uncommitted<M>| !u.completions.is_empty();
+        let oldest = self.uncommitted.iter().find(waits).map_or(Monotonic::NEVER, |u| u.deadline);
+        timer.min(oldest)
+    }
+
+    /// Takes the answers that have waited too long for the high watermark, and makes them say so.
+    /// What they answer stays in the log, and is done all the same if it gets committed.
+    fn time_out(&mut self, now: Now) -> Vec<Answer<M>> {
+        let late = self.uncommitted.iter_mut().take_while(|u| u.deadline <= now.monotonic);
+        let late: Vec<_> = late.flat_map(|u| std::mem::take(&mut u.completions)).collect();
+        if late.is_empty() {
+            return Vec::new();
+        }
+        self.uncommitted.retain(|u| !u.completions.is_empty() || !u.actions.is_empty());
+        late.into_iter()
+            .filter_map(|(ticket, mut response)| {
+                M::fail(&mut response, ErrorCode::RequestTimedOut);
+                Some((self.promises.remove(&ticket)?, response))
+            })
+            .collect()
     }
 
     /// Appends the output's records and replays them; returns what is committed already.
@@ -399,7 +430,9 @@ impl<M: Machine> Active<M> {
             if appended {
                 break;
             }
-            match shard_log::append(partition, &output, guard, now) {
+            let options =
+                BatchOptions { compression: self.settings.compression, ..BatchOptions::default() };
+            match shard_log::append(partition, &output, options, guard, now) {
                 Ok(outcome) => {
                     flush = outcome.flush;
                     appended = true;
@@ -415,7 +448,9 @@ impl<M: Machine> Active<M> {
         let Output { completions, actions, .. } = output;
         if !completions.is_empty() || !actions.is_empty() {
             let end = partition.log_end_offset();
-            self.uncommitted.push_back(Uncommitted { end, completions, actions });
+            let timeout = self.settings.commit_timeout_ms;
+            let deadline = timeout.map_or(Monotonic::NEVER, |ms| now.monotonic.plus_millis(ms));
+            self.uncommitted.push_back(Uncommitted { end, deadline, completions, actions });
         }
         let mut effects = self.release(partition.high_watermark());
         effects.flush = flush;

@@ -18,12 +18,14 @@ use ottla_coordinator::{
 use ottla_metadata::Image;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::ids::Offset;
+use ottla_protocol::records::Compression;
 use ottla_storage::{TxnEnd, TxnMarker};
 use parking_lot::Mutex;
 
 use crate::groups::OFFSETS_TOPIC;
 use crate::jobs::Job;
 use crate::partition::{AppendOutcome, Partition, PartitionError};
+use crate::shard_log::LogSettings;
 use crate::shards::{Coordinator, Shards, Submission, own_context};
 use crate::wait::{Waiter, Wake};
 use crate::{Broker, Env};
@@ -61,6 +63,14 @@ impl Coordinator for TransactionShard {
             two_phase_commit: config.get(keys::TRANSACTION_TWO_PHASE_COMMIT_ENABLE),
             transaction_version: image.feature(FEATURE),
             ..TransactionConfig::default()
+        }
+    }
+
+    fn log_settings(config: &BrokerConfig) -> LogSettings {
+        LogSettings {
+            compression: Compression::None,
+            commit_timeout_ms: None,
+            load_bytes: config.get(keys::TRANSACTION_STATE_LOG_LOAD_BUFFER_SIZE).unsigned_abs(),
         }
     }
 

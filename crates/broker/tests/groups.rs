@@ -15,6 +15,7 @@ use bytes::Bytes;
 use ottla_broker::Env;
 use ottla_protocol::codec::Request;
 use ottla_protocol::messages as m;
+use ottla_protocol::records::{Compression, batches};
 use ottla_protocol::{ErrorCode, frame};
 use ottla_testkit::{Fault, MemDisk, OpKind};
 use support::{Client, Node, formatted};
@@ -39,7 +40,11 @@ fn ask<R: Request>(node: &Node, version: i16, request: &R) -> R::Response {
 
 /// A topic, the groups' topic, and an acknowledgement of the latter that waits for fsync.
 fn start(disk: &MemDisk) -> Node {
-    let node = Node::start(disk).unwrap();
+    start_with(disk, &[])
+}
+
+fn start_with(disk: &MemDisk, settings: &[(&str, &str)]) -> Node {
+    let node = Node::start_with(disk, settings).unwrap();
     let topic = m::create_topics_request::CreatableTopic {
         name: "t".into(),
         num_partitions: 1,
@@ -168,6 +173,88 @@ fn a_failed_fsync_refuses_the_requests_that_wait_and_loses_nothing_acknowledged(
     drop((member, committer, node));
     let node = Node::start(&disk.crash_drop_all()).unwrap();
     assert_eq!(committed(&node), (ErrorCode::None, Some(5)));
+}
+
+#[test]
+fn what_is_not_durable_within_the_commit_timeout_is_answered_so_and_counts_once_it_is() {
+    let settings =
+        [("offsets.commit.timeout.ms", "700"), ("group.initial.rebalance.delay.ms", "0")];
+    let disk = formatted();
+    let node = start_with(&disk, &settings);
+    // From here on no job runs, so nothing is synced.
+    let (mut committer, mut member) = (node.connect(), node.connect());
+    committer.connection.frame(encoded(9, &commit(5)), node.world.now());
+    member.connection.frame(encoded(3, &join()), node.world.now());
+    let mut after = |millis| {
+        node.world.advance(millis);
+        let next = node.broker.tick();
+        committer.connection.poll(node.world.now());
+        member.connection.poll(node.world.now());
+        let commit = answer::<m::OffsetCommitRequest>(&mut committer, 9);
+        let join = answer::<m::JoinGroupRequest>(&mut member, 3);
+        let codes = (
+            commit.map(|told| told.topics[0].partitions[0].error_code),
+            join.map(|told| told.error_code),
+        );
+        (codes, next)
+    };
+    let (codes, next) = after(0);
+    assert_eq!(codes, (None, None));
+    let in_700_ms = node.world.now().monotonic.plus_millis(700);
+    assert!(
+        next <= in_700_ms,
+        "the broker is to be called at {in_700_ms:?} at the latest: {next:?}"
+    );
+    assert_eq!(after(699).0, (None, None));
+    let late = Some(ErrorCode::CoordinatorNotAvailable.code());
+    assert_eq!(after(1).0, (late, late));
+
+    node.run_jobs();
+    assert_eq!(committed(&node), (ErrorCode::None, Some(5)));
+}
+
+/// The codec of the last batch that the groups' shard wrote.
+fn last_codec(disk: &MemDisk) -> Compression {
+    let log = disk.get("/data/__consumer_offsets-0/00000000000000000000.log").unwrap();
+    let last = batches(&log).map_while(Result::ok).last().unwrap();
+    last.header().compression().unwrap()
+}
+
+#[test]
+fn commits_are_stored_with_the_codec_of_the_offsets_topic_and_read_again() {
+    for codec in Compression::ALL {
+        let disk = formatted();
+        let id = codec.id().to_string();
+        let settings = [("offsets.topic.compression.codec", &*id)];
+        let node = start_with(&disk, &settings);
+        ask(&node, 9, &commit(5));
+        drop(node);
+        assert_eq!(last_codec(&disk), codec);
+        let node = Node::start(&disk).unwrap();
+        assert_eq!(committed(&node), (ErrorCode::None, Some(5)), "{codec:?}");
+        ask(&node, 9, &commit(6));
+        assert_eq!(last_codec(&disk), Compression::None, "written without the setting");
+    }
+}
+
+#[test]
+fn a_shard_is_loaded_by_reads_of_the_load_buffer_s_size_or_of_one_batch() {
+    let reads = |size| {
+        let disk = formatted();
+        let node = start(&disk);
+        for offset in 0..50 {
+            ask(&node, 9, &commit(offset));
+        }
+        drop(node);
+        let node = Node::open(&disk, &[("offsets.load.buffer.size", size)]).unwrap();
+        let before = disk.count(OpKind::Read);
+        node.run_jobs();
+        let reads = disk.count(OpKind::Read) - before;
+        assert_eq!(committed(&node), (ErrorCode::None, Some(49)));
+        reads
+    };
+    let (one, all) = (reads("1"), reads("1000000"));
+    assert!(one >= all + 49, "{one} reads of a batch, {all} with room for all");
 }
 
 #[test]

@@ -308,5 +308,12 @@ fn check_groups(config: &BrokerConfig) -> Result<(), ConfigError> {
             "group.min.session.timeout.ms={min} is above group.max.session.timeout.ms={max}"
         ));
     }
+    let codec = config.get(keys::OFFSETS_TOPIC_COMPRESSION_CODEC);
+    if !(0..=4).contains(&codec) {
+        return fail(format!(
+            "offsets.topic.compression.codec={codec}: 0 (none), 1 (gzip), 2 (snappy), 3 (lz4) or 4 \
+             (zstd) is expected"
+        ));
+    }
     Ok(())
 }

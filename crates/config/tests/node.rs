@@ -96,6 +96,10 @@ fn a_node_that_cannot_run_says_why_in_one_sentence() {
             "group.share.max.size=1000\ngroup.share.max.share.sessions=9",
             "group.share.max.share.sess",
         ),
+        (
+            "offsets.topic.compression.codec=5",
+            "offsets.topic.compression.codec=5: 0 (none), 1 (gzip), 2",
+        ),
         ("log.segment.bytes=\\u12", "line 6: four hexadecimal digits are expected"),
     ] {
         let got = load(lines).err().unwrap_or_else(|| panic!("{lines} starts"));

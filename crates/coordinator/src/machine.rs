@@ -120,8 +120,8 @@ pub struct LogRecord {
 /// [`Machine::replay`] for each, or [`Machine::append_failed`] with this output. It sends
 /// `completions` and carries out `actions` when everything the machine has appended so far is below
 /// the high watermark: an output without records waits for the appends before it, because the
-/// completions may show their effect. If that takes too long the driver sends [`Machine::fail`]ed
-/// completions with REQUEST_TIMED_OUT; actions wait on. An unloaded machine's actions are dropped:
+/// completions may show their effect. If that takes too long (`offsets.commit.timeout.ms`) the driver
+/// sends [`Machine::fail`]ed completions with REQUEST_TIMED_OUT; actions wait on. An unloaded machine's actions are dropped:
 /// its successor finds them in the log.
 #[derive(Debug)]
 #[must_use = "dropping an output loses records and answers"]

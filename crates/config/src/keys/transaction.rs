@@ -54,7 +54,7 @@ pub(super) const KEYS: &[KeyDef] = &[
     )
     .valid(AtLeast(1))
     .high()
-    .unused(),
+    .read(),
     KeyDef::int(
         "transaction.abort.timed.out.transaction.cleanup.interval.ms",
         Is("10000"),

@@ -182,6 +182,13 @@ impl Story {
         config.initial_rebalance_delay_ms = line.number("delay", config.initial_rebalance_delay_ms);
         config.groups_max = line.number("groups", config.groups_max);
         config.waiting_max = line.number("waiting", config.waiting_max);
+        config.session_timeout_ms_min = line.number("min", config.session_timeout_ms_min);
+        config.session_timeout_ms_max = line.number("max", config.session_timeout_ms_max);
+        config.offset_metadata_max = line.number("meta", config.offset_metadata_max);
+        let time =
+            |key: &str, now: i64| line.options.get(key).map_or(now, |t| millis(t).cast_signed());
+        config.offsets_retention_ms = time("retention", config.offsets_retention_ms);
+        config.retention_check_interval_ms = time("check", config.retention_check_interval_ms);
         self.node.shard.set_config(config.clone());
     }
 
