@@ -213,6 +213,73 @@ fn what_is_not_durable_within_the_commit_timeout_is_answered_so_and_counts_once_
     assert_eq!(committed(&node), (ErrorCode::None, Some(5)));
 }
 
+#[test]
+fn a_commit_is_answered_once_per_topic_and_what_is_refused_of_it_comes_first() {
+    use m::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+    let node = start(&formatted());
+    let image = ask(&node, 12, &m::MetadataRequest { topics: None, ..Default::default() });
+    let named = |topic: &&m::metadata_response::MetadataResponseTopic| {
+        topic.name.as_ref().is_some_and(|name| **name == *"t")
+    };
+    let id = image.topics.iter().find(named).unwrap().topic_id;
+    let unknown = ottla_protocol::Uuid::from_random([9; 16]);
+    let topic = |known: bool, partitions: &[i32]| OffsetCommitRequestTopic {
+        name: if known { "t".into() } else { "u".into() },
+        topic_id: if known { id } else { unknown },
+        partitions: partitions
+            .iter()
+            .map(|&partition_index| OffsetCommitRequestPartition {
+                partition_index,
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    };
+    let topics =
+        vec![topic(true, &[0, 7]), topic(false, &[1]), topic(true, &[0]), topic(true, &[])];
+    for version in [2, 9, 10] {
+        let missing = if version < 10 { 3 } else { 100 };
+        let told =
+            ask(&node, version, &m::OffsetCommitRequest { topics: topics.clone(), ..commit(1) });
+        let told: Vec<_> = told
+            .topics
+            .iter()
+            .map(|topic| {
+                let known = if version < 10 { *topic.name == *"t" } else { topic.topic_id == id };
+                let codes = topic.partitions.iter().map(|p| (p.partition_index, p.error_code));
+                (known, codes.collect::<Vec<_>>())
+            })
+            .collect();
+        let want = [(true, vec![(7, 3), (0, 0), (0, 0)]), (false, vec![(1, missing)])];
+        assert_eq!(told, want, "v{version}");
+    }
+    let nothing = m::OffsetCommitRequest { topics: vec![topic(false, &[])], ..commit(1) };
+    assert_eq!(ask(&node, 9, &nothing).topics.len(), 1, "a topic that does not exist is answered");
+}
+
+#[test]
+fn a_search_for_a_coordinator_has_a_sentence_in_old_versions_and_for_unknown_types() {
+    let node = start(&formatted());
+    for (key_type, code) in [(0, 0), (2, 42), (9, 42)] {
+        let of = m::FindCoordinatorRequest { key_type, ..Default::default() };
+        let request = m::FindCoordinatorRequest { key: GROUP.into(), ..of.clone() };
+        for version in 1..=3 {
+            let told = ask(&node, version, &request);
+            assert_eq!(told.error_code, code, "type {key_type} v{version}");
+            let message = told.error_message.unwrap();
+            assert_eq!(*message == *"NONE", code == 0, "type {key_type} v{version}: {message}");
+            assert!(!message.is_empty(), "type {key_type} v{version}");
+        }
+        let request = m::FindCoordinatorRequest { coordinator_keys: vec![GROUP.into()], ..of };
+        for version in 4..=6 {
+            let told = &ask(&node, version, &request).coordinators[0];
+            assert_eq!(told.error_code, code, "type {key_type} v{version}");
+            let message = told.error_message.clone().unwrap();
+            assert_eq!(message.is_empty(), key_type != 9, "type {key_type} v{version}: {message}");
+        }
+    }
+}
+
 /// The codec of the last batch that the groups' shard wrote.
 fn last_codec(disk: &MemDisk) -> Compression {
     let log = disk.get("/data/__consumer_offsets-0/00000000000000000000.log").unwrap();

@@ -18,6 +18,8 @@ const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 const SHARE: i8 = 2;
 
+const TYPES: &str = "coordinator types are 0 (group) and 1 (transaction)";
+
 /// The first version that asks for several keys (KIP-699).
 const BATCHED: i16 = 4;
 
@@ -42,7 +44,7 @@ impl Handler for FindCoordinator {
         };
         Reply::Now(FindCoordinatorResponse {
             error_code: first.error_code,
-            error_message: first.error_message,
+            error_message: Some(sentence(&first)),
             node_id: first.node_id,
             host: first.host,
             port: first.port,
@@ -56,11 +58,20 @@ fn find(ctx: &Context<'_>, key_type: i8, key: ByteString) -> Coordinator {
         GROUP => coordinator(ctx, key, OFFSETS_TOPIC),
         TRANSACTION => coordinator(ctx, key, TRANSACTIONS_TOPIC),
         // Kafka says no sentence about the keys of share groups.
-        SHARE => refused(key, ErrorCode::InvalidRequest, None),
-        _ => {
-            let message = "coordinator types are 0 (group) and 1 (transaction)";
-            refused(key, ErrorCode::InvalidRequest, Some(message))
+        SHARE => refused(key, ErrorCode::InvalidRequest, ""),
+        _ => refused(key, ErrorCode::InvalidRequest, TYPES),
+    }
+}
+
+/// Versions before batches always have a sentence, "NONE" for success.
+fn sentence(found: &Coordinator) -> ByteString {
+    match &found.error_message {
+        Some(message) if !message.is_empty() => message.clone(),
+        _ if found.error_code == ErrorCode::None.code() => ByteString::from_static("NONE"),
+        _ if found.error_code == ErrorCode::CoordinatorNotAvailable.code() => {
+            ByteString::from_static("the topic of the coordinator is being created; ask again")
         }
+        _ => ByteString::from_static(TYPES),
     }
 }
 
@@ -70,7 +81,7 @@ fn coordinator(ctx: &Context<'_>, key: ByteString, topic: &'static str) -> Coord
         return this_node(ctx, key);
     }
     ctx.broker.create_automatically(ctx, vec![topic.into()]);
-    refused(key, ErrorCode::CoordinatorNotAvailable, None)
+    refused(key, ErrorCode::CoordinatorNotAvailable, "")
 }
 
 fn this_node(ctx: &Context<'_>, key: ByteString) -> Coordinator {
@@ -85,13 +96,13 @@ fn this_node(ctx: &Context<'_>, key: ByteString) -> Coordinator {
     }
 }
 
-fn refused(key: ByteString, error: ErrorCode, message: Option<&'static str>) -> Coordinator {
+fn refused(key: ByteString, error: ErrorCode, message: &'static str) -> Coordinator {
     Coordinator {
         key,
         node_id: -1,
         port: -1,
         error_code: error.code(),
-        error_message: message.map(ByteString::from_static),
+        error_message: Some(ByteString::from_static(message)),
         ..Coordinator::default()
     }
 }
