@@ -203,7 +203,7 @@ impl Broker {
             }
         }
         let (partition, rules, cleanable) = best?;
-        match partition.with_log(None, |log, _| log.start_cleaning(&rules, &cleanable, now)) {
+        match partition.replace_segments(|log| Ok(log.start_cleaning(&rules, &cleanable, now))) {
             Ok(Ok(work)) => Some(Current { partition, work }),
             Ok(Err(error)) => {
                 refused(state, &partition, &error);

@@ -124,7 +124,7 @@ fn the_last_batch_of_a_producer_and_of_a_segment_stays_without_records() {
     put(&mut log, "z", Some("y"), 0); // 4
     seal(&mut log, 0);
     let before = headers(&log);
-    let mut work = start(&log, &ALWAYS, None, 0).unwrap();
+    let mut work = start(&mut log, &ALWAYS, None, 0).unwrap();
     while work.step(1).unwrap() != Cleaning::Ready {}
     drop(log.install_cleaned(&mut work, at(0)).unwrap().unwrap());
     let got = headers(&log);
@@ -197,7 +197,7 @@ fn what_is_not_flushed_or_undecided_is_left_alone() {
     put(&mut log, "k", Some("x"), 0);
     log.roll(at(0)).unwrap();
     put(&mut log, "k", Some("x"), 0);
-    assert!(start(&log, &ALWAYS, None, 0).is_none(), "not on the disk yet");
+    assert!(start(&mut log, &ALWAYS, None, 0).is_none(), "not on the disk yet");
     seal(&mut log, 0);
     model.transactional(&mut log, 1, 3);
     seal(&mut log, 0);
@@ -238,7 +238,7 @@ fn a_log_that_changes_meanwhile_is_left_as_it_is() {
                 put(&mut log, "k", Some(&i.to_string()), 0);
                 seal(&mut log, 0);
             }
-            let mut work = start(&log, &ALWAYS, None, 0).unwrap();
+            let mut work = start(&mut log, &ALWAYS, None, 0).unwrap();
             for _ in 0..steps {
                 drop(work.step(1));
             }
@@ -270,7 +270,7 @@ fn a_topic_that_is_deleted_while_a_compacted_segment_takes_its_place_is_no_error
             put(&mut log, "k", Some(&i.to_string()), 0);
             seal(&mut log, 0);
         }
-        let mut work = start(&log, &ALWAYS, None, 0).unwrap();
+        let mut work = start(&mut log, &ALWAYS, None, 0).unwrap();
         while work.step(1).unwrap() != Cleaning::Ready {}
         let mut sync = None;
         for step in 0..=steps {
@@ -335,7 +335,7 @@ fn a_damaged_batch_stops_the_cleaning_and_nothing_is_lost() {
     bytes[at] ^= 1;
     disk.put(&path, &bytes);
     log.release_files();
-    let mut work = start(&log, &ALWAYS, None, 0).unwrap();
+    let mut work = start(&mut log, &ALWAYS, None, 0).unwrap();
     let error = work.step(1 << 20).unwrap_err().to_string();
     assert!(error.contains("CRC") && error.contains("cannot be compacted"), "{error}");
     work.abandon();

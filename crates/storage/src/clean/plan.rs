@@ -113,16 +113,18 @@ impl Log {
         Ok((overdue || dirty_ratio > rules.min_dirty_ratio).then_some(cleanable))
     }
 
-    /// Takes the snapshot from which the log is compacted.
+    /// Takes the snapshot from which the log is compacted. A swap that nobody went on with is ended
+    /// first: a start takes `.swap` files beside `.cleaned` ones for incomplete.
     ///
     /// # Errors
     /// What the disk says.
     pub fn start_cleaning(
-        &self,
+        &mut self,
         rules: &CleanRules,
         cleanable: &Cleanable,
         now: Now,
     ) -> Result<CleanWork, StorageError> {
+        self.settle_swap()?;
         let upper = cleanable.upper_bound;
         let end = self.segments.partition_point(|segment| segment.base < upper);
         let mut sources = Vec::with_capacity(end);

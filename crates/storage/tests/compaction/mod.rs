@@ -17,7 +17,7 @@ use ottla_protocol::records::{
 };
 use ottla_storage::{
     CleanProgress, CleanRules, CleanWork, Cleaning, Installing, Log, LogConfig, ProduceRules,
-    TxnEnd, TxnMarker, validate,
+    StorageError, TxnEnd, TxnMarker, validate,
 };
 
 use crate::common::*;
@@ -81,6 +81,13 @@ impl Model {
         let keys: Vec<_> =
             (0..keys.1).map(|i| ((keys.0 + i) % 10, tombstone && i % 2 == 0)).collect();
         let bytes = self.build(log, options, &keys);
+        append_at(log, &bytes, self.now);
+    }
+
+    /// Appends a record whose key no other one has, of 100 such keys.
+    pub(crate) fn unique(&mut self, log: &mut Log) {
+        let others = self.written.iter().filter(|record| record.key.len() == 4).count() as u8;
+        let bytes = self.build(log, BatchOptions::default(), &[(100 + others, false)]);
         append_at(log, &bytes, self.now);
     }
 
@@ -217,13 +224,22 @@ impl Model {
 }
 
 pub(crate) fn start(
-    log: &Log,
+    log: &mut Log,
     rules: &CleanRules,
     progress: Option<CleanProgress>,
     now: i64,
 ) -> Option<CleanWork> {
-    let cleanable = log.cleanable(rules, progress, log.log_end_offset(), at(now)).unwrap()?;
-    Some(log.start_cleaning(rules, &cleanable, at(now)).unwrap())
+    try_start(log, rules, progress, now).unwrap()
+}
+
+pub(crate) fn try_start(
+    log: &mut Log,
+    rules: &CleanRules,
+    progress: Option<CleanProgress>,
+    now: i64,
+) -> Result<Option<CleanWork>, StorageError> {
+    let cleanable = log.cleanable(rules, progress, log.log_end_offset(), at(now))?;
+    cleanable.map(|cleanable| log.start_cleaning(rules, &cleanable, at(now))).transpose()
 }
 
 /// Runs a cleaning to its end, in small steps.
