@@ -268,7 +268,11 @@ impl Producers {
         if let Some(state) = state {
             state.check_sequence(batch.producer_epoch, first)?;
         }
-        let Some(verification) = self.verifying.get(&batch.producer_id) else { return Ok(()) };
+        // One of an earlier epoch comes from a batch that arrived late: it has no say here.
+        let verification = self.verifying.get(&batch.producer_id);
+        let Some(verification) = verification.filter(|v| v.epoch == batch.producer_epoch) else {
+            return Ok(());
+        };
         let begins_late = verification.implicit
             && first != 0
             && state.is_none_or(|state| state.last_batch().is_none());

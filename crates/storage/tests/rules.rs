@@ -389,6 +389,17 @@ fn batches_in_flight_do_not_overtake_each_other_while_they_are_verified() {
 }
 
 #[test]
+fn a_late_batch_of_an_earlier_epoch_does_not_hold_up_the_open_transaction() {
+    let (_disk, mut log) = verifying();
+    let current = Unverified { epoch: ProducerEpoch(1), ..FIRST };
+    let guard = log.begin_verification(&current, Timestamp(T0));
+    append_guarded(&mut log, (1, 0), guard).unwrap();
+    let late = log.begin_verification(&FIRST, Timestamp(T0));
+    assert_eq!(append_guarded(&mut log, (0, 0), late), Err(ErrorCode::InvalidProducerEpoch));
+    append_guarded(&mut log, (1, 1), None).unwrap();
+}
+
+#[test]
 fn a_verification_that_nobody_came_back_with_is_forgotten() {
     let (_disk, mut log) = verifying();
     let guard = log.begin_verification(&FIRST, Timestamp(T0));

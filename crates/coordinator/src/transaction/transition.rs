@@ -253,16 +253,20 @@ impl Transaction {
     }
 
     /// EndTxn of a client of KIP-890: the epoch grows with each. That tells a repetition from the
-    /// end of the next transaction, which may be empty if it is aborted.
+    /// end of the next transaction, which may be empty if it is aborted. After a transaction of a
+    /// client before KIP-890 there is nothing to repeat: who has the epoch before was put out.
     pub(crate) fn end_bumped(&self, end: &End) -> Result<Ended, Refusal> {
-        let rotated = end.producer_id == self.previous_producer_id
+        let bumped = self.client_version >= KIP_890;
+        let rotated = bumped
+            && end.producer_id == self.previous_producer_id
             && end.producer_id != self.producer_id
             && end.epoch == LAST_EPOCH
             && self.epoch == ProducerEpoch(0);
         if end.producer_id != self.producer_id && !rotated {
             return Err(ErrorCode::InvalidProducerIdMapping.into());
         }
-        let repetition = rotated || (end.epoch <= LAST_EPOCH && next(end.epoch) == self.epoch);
+        let repetition =
+            rotated || (bumped && end.epoch <= LAST_EPOCH && next(end.epoch) == self.epoch);
         if let Some((commit, complete)) = self.result().filter(|_| repetition) {
             let same = commit == end.commit;
             return if same { repeated(complete) } else { Err(ErrorCode::InvalidTxnState.into()) };

@@ -214,6 +214,8 @@ impl Admin {
             return match cx.rng.below(4) {
                 0 if cx.model.counts.transactions > 0 => self.shrink(cx, "__transaction_state"),
                 1 if cx.model.counts.processed > 0 => self.shrink(cx, "__consumer_offsets"),
+                // There may be none yet.
+                _ if exists.is_empty() => {}
                 _ => {
                     let (id, _) = *cx.rng.pick(&exists);
                     self.alter(cx, id);
@@ -231,8 +233,10 @@ impl Admin {
             2..4 => self.grow(cx, id),
             4..7 => {
                 let places = cx.model.writable();
-                let place = *cx.rng.pick(&places);
-                self.delete_records(cx, place);
+                if !places.is_empty() {
+                    let place = *cx.rng.pick(&places);
+                    self.delete_records(cx, place);
+                }
             }
             _ => self.alter(cx, id),
         }
