@@ -384,9 +384,10 @@ impl Log {
             }
             self.remove_segment_files(segment)?;
         }
+        // What is kept has its name before it is cut off; the cut is synced with all that was
+        // recovered, as `must_sync` says.
         self.home.sync_dir()?;
         file.set_len(u64::from(position)).context("truncate", &path)?;
-        file.sync().context("sync", &path)?;
         let end_offset = self.next_offset;
         report.cut = Some(Cut { path, position, end_offset, why, removed_bytes, kept });
         Ok(())

@@ -271,3 +271,79 @@ fn a_log_whose_directory_was_renamed_is_found_there_once_it_is_flushed() {
     let (log, _) = open(&disk.crash_drop_all(), &config(), unclean(Offset(0))).unwrap();
     assert_eq!(read_all(&log, Offset(0)), [(0, "a".to_owned()), (1, "b".to_owned())]);
 }
+
+#[test]
+fn a_crash_while_retention_deletes_keeps_the_end_of_the_log() {
+    for (records, retention_bytes) in [(40, 0), (40, 2500), (5, 0)] {
+        let died = |ops: &u64| delete_until_dead(records, retention_bytes, *ops);
+        let died = (0..60).take_while(died).count();
+        assert!((4..60).contains(&died), "{died} operations");
+    }
+}
+
+/// Lets the disk die in the `ops`th change of a retention; whether it died.
+fn delete_until_dead(records: i32, retention_bytes: i64, ops: u64) -> bool {
+    let disk = MemDisk::with_dirs(&["/data"]);
+    let config = LogConfig { retention_ms: -1, ..small() };
+    let (mut log, _) = open(&disk, &config, unclean(Offset(0))).unwrap();
+    for i in 0..records {
+        append(&mut log, &build(idempotent(7, 0, i), 0, &["x".repeat(100).as_str()])).unwrap();
+    }
+    flush(&mut log);
+    let end = log.log_end_offset();
+    log.update_config(LogConfig { retention_bytes, ..config.clone() });
+    disk.crash_after_ops(ops);
+    let done = log.enforce_retention(end, at(0));
+    let died = disk.is_dead();
+    assert!(died || done.is_ok_and(|work| !work.is_empty()));
+    disk.kill();
+    for crash in 0..12 {
+        let left = disk.crash(ops * 100 + crash);
+        let (log, report) = open(&left, &config, unclean(Offset(0))).unwrap();
+        let context = format!("{records} records, operation {ops}, crash {crash}: {report:?}");
+        assert_eq!(log.log_end_offset(), end, "{context}");
+        let offsets: Vec<i64> =
+            read_all(&log, log.log_start_offset()).iter().map(|r| r.0).collect();
+        let want: Vec<i64> = (log.log_start_offset().0..end.0).collect();
+        assert_eq!(offsets, want, "{context}");
+    }
+    died
+}
+
+#[test]
+fn a_crash_while_a_damaged_log_is_cut_keeps_the_records_behind_the_damage() {
+    let died = (0..60).take_while(|ops| cut_until_dead(*ops)).count();
+    assert!((3..60).contains(&died), "{died} operations");
+}
+
+/// Lets the disk die in the `ops`th change of a recovery that cuts the log; whether it died.
+fn cut_until_dead(ops: u64) -> bool {
+    let disk = MemDisk::with_dirs(&["/data"]);
+    let (mut log, _) = open(&disk, &config(), unclean(Offset(0))).unwrap();
+    for i in 0..4 {
+        append(&mut log, &build(idempotent(7, 0, i), 0, &["x".repeat(3000).as_str()])).unwrap();
+    }
+    let last = build(idempotent(7, 0, 4), 0, &["behind the damage"]);
+    append(&mut log, &last).unwrap();
+    flush(&mut log);
+    drop(log);
+    let path = format!("{DIR}/00000000000000000000.log");
+    let mut bytes = disk.get(&path).unwrap();
+    bytes[2000] ^= 1;
+    disk.put(&path, &bytes);
+    disk.crash_after_ops(ops);
+    let opened = open(&disk, &config(), unclean(Offset(0))).map(|_| ());
+    let died = disk.is_dead();
+    assert!(died || opened.is_ok());
+    disk.kill();
+    for crash in 0..12 {
+        let left = disk.crash(ops * 100 + crash);
+        open(&left, &config(), unclean(Offset(0))).unwrap();
+        let kept = left.tree().into_iter().filter(|name| name.ends_with(".corrupt"));
+        let kept: Vec<Vec<u8>> = kept.filter_map(|name| left.get(&name)).collect();
+        // The record's value: its offset is the broker's.
+        let whole = |kept: &Vec<u8>| kept.windows(17).any(|part| part == b"behind the damage");
+        assert!(kept.iter().any(whole), "operation {ops}, crash {crash}: {:?}", left.tree());
+    }
+    died
+}

@@ -165,14 +165,15 @@ impl Output {
         Ok(())
     }
 
-    /// Makes contents and names durable, so that the files may replace others.
+    /// Makes the contents durable, so that the files may replace others. Their names are made durable
+    /// when they have the suffix `.swap`.
     pub(crate) fn finish(&mut self) -> Result<(), StorageError> {
         self.index_time();
         let parts = [&mut self.log, &mut self.index, &mut self.time_index];
         for part in parts.into_iter().chain(self.txn_index.as_mut()) {
             part.finish()?;
         }
-        self.home.sync_dir()
+        Ok(())
     }
 
     /// Removes the files. What cannot be removed goes at the next start.
