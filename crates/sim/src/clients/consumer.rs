@@ -40,6 +40,8 @@ struct Position {
     last_stable: i64,
     /// The position is to be looked up again.
     lost: bool,
+    /// Below it everything had to be there when the latest Fetch was sent.
+    sure: i64,
 }
 
 enum Pending {
@@ -97,6 +99,9 @@ impl Consumer {
             session_epoch,
             ..FetchRequest::default()
         };
+        for (place, position) in &mut self.positions {
+            position.sure = cx.model.durable_end(*place);
+        }
         let bytes_max = *cx.rng.pick(&[1, 700, 20_000, 1 << 20]);
         for (place, position) in &self.positions {
             if self.told.get(place) == Some(&position.next) {
@@ -246,9 +251,9 @@ fn failed(cx: &mut Cx<'_>, place: Place, position: &mut Position, code: i16) {
         Some(ErrorCode::OffsetOutOfRange) => {
             let retention = cx.model.topics.get(&place.0).is_none_or(|topic| topic.retention);
             position.lost = true;
-            let at = position.next;
+            let (at, sure) = (position.next, position.sure);
             cx.model.check(place, |partition, _| {
-                if partition.may_be_out_of_range(at, retention) {
+                if partition.may_be_out_of_range(at, sure, retention) {
                     return Ok(());
                 }
                 Err(format!("offset {at} is out of range, but must exist"))

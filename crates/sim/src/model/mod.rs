@@ -241,6 +241,12 @@ impl Model {
         }
     }
 
+    /// Below it everything of a partition is on the disk.
+    pub(crate) fn durable_end(&self, (id, index): Place) -> i64 {
+        let partition = self.topics.get(&id).and_then(|topic| topic.partitions.get(&index));
+        partition.map_or(0, Partition::durable_end)
+    }
+
     /// Runs a check of a partition and keeps what it found.
     pub(crate) fn check(
         &mut self,

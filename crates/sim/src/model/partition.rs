@@ -161,9 +161,14 @@ impl Partition {
         Ok(())
     }
 
-    /// Whether an offset may be out of range.
-    pub(crate) fn may_be_out_of_range(&self, offset: i64, retention: bool) -> bool {
-        retention || offset < self.delete_asked || offset > self.durable_end
+    /// Whether an offset may be out of range for who asked when everything below `sure` was there.
+    pub(crate) fn may_be_out_of_range(&self, offset: i64, sure: i64, retention: bool) -> bool {
+        retention || offset < self.delete_asked || offset > sure.min(self.durable_end)
+    }
+
+    /// Everything below is on the disk.
+    pub(crate) fn durable_end(&self) -> i64 {
+        self.durable_end
     }
 
     /// Compares the partition after a restart with what must be there, and takes it over.
