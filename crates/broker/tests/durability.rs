@@ -315,3 +315,56 @@ fn a_flush_under_way_writes_nothing_into_the_directory_of_a_topic_made_anew() {
     );
     assert_eq!(Offset(produce(&node, &mut client, "t", 0)), Offset(0));
 }
+
+#[test]
+fn the_metadata_survives_a_power_cut_while_a_snapshot_takes_the_place_of_another() {
+    let often = [
+        ("metadata.log.max.record.bytes.between.snapshots", "1"),
+        ("metadata.log.segment.ms", "500"),
+    ];
+    for ops in 0..60 {
+        let disk = formatted();
+        let node = Node::start_with(&disk, &often).unwrap();
+        let mut client = node.connect();
+        for topic in ["a", "b"] {
+            create(&node, &mut client, topic, 1);
+            node.pass(1000);
+        }
+        // The log rolls, so that the next snapshot lets its beginning go.
+        disk.crash_after_ops(ops);
+        let topic = CreatableTopic {
+            name: "c".into(),
+            num_partitions: 1,
+            replication_factor: 1,
+            ..CreatableTopic::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], ..CreateTopicsRequest::default() };
+        client.send(&node, encode_request(7, 5, None, &request).unwrap().bytes.slice(4..));
+        node.pass(1000);
+        disk.kill();
+        for crash in 0..8 {
+            let context = format!("operation {ops}, crash {crash}");
+            let cut = Node::start(&disk.crash(ops * 100 + crash));
+            let cut = cut.unwrap_or_else(|error| panic!("{context}: {error}"));
+            for topic in ["a", "b"] {
+                assert!(cut.broker.image().topic(topic).is_some(), "{context}: {topic} is lost");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_metadata_snapshot_is_on_the_disk_when_the_one_before_it_goes() {
+    let disk = formatted();
+    let often = [("metadata.log.max.record.bytes.between.snapshots", "1")];
+    let node = Node::start_with(&disk, &often).unwrap();
+    let mut client = node.connect();
+    create(&node, &mut client, "a", 1);
+    node.run_jobs();
+    let snapshots = |disk: &MemDisk| -> Vec<String> {
+        disk.tree().into_iter().filter(|name| name.ends_with(".checkpoint")).collect()
+    };
+    let written = snapshots(&disk);
+    assert_eq!(written.len(), 1, "{written:?}");
+    assert!(snapshots(&disk.crash_drop_all()).contains(&written[0]), "{written:?}");
+}
