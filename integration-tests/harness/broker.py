@@ -30,10 +30,11 @@ class Broker:
     """One combined node (broker and controller) with its data in `directory`.
 
     `settings` are keys of server.properties on top of what a node needs to run on 127.0.0.1. `ports` are
-    for a directory that another broker used: the metadata log names the controller's.
+    for a directory that another broker used: the metadata log names the controller's. `features` are the
+    levels that it begins with, where they are not the newest: {"transaction.version": 1}.
     """
 
-    def __init__(self, directory=None, kind=None, settings=None, ports=None):
+    def __init__(self, directory=None, kind=None, settings=None, ports=None, features=None):
         self.kind = kind or os.environ.get("INTEGRATION_KIND", "ottla")
         self.directory = Path(directory or tempfile.mkdtemp(prefix="integration-"))
         self.own_directory = directory is None
@@ -42,6 +43,7 @@ class Broker:
         self.log = self.directory / f"{self.kind}.log"
         self.port, self.controller_port, self.admin_port = ports or free_ports(3)
         self.settings = dict(settings or {})
+        self.features = dict(features or {})
         self.process = None
         _started.append(self)
 
@@ -144,6 +146,8 @@ class Broker:
         if self.kind == "kafka":
             command = ["java", "-XX:TieredStopAtLevel=1", "-cp", install.jars("broker"), "kafka.tools.StorageTool",
                        "format", "-t", CLUSTER_ID, "--standalone", "-c", str(config)]
+        for name, level in self.features.items():
+            command += ["--feature", f"{name}={level}"]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode != 0:
             raise BrokerError(f"{' '.join(command)}: {done.stdout}")

@@ -28,6 +28,7 @@ use crate::moves::Moves;
 use crate::partition::{Directory, Partition};
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
+use crate::publish::Postponed;
 use crate::quorum::{CommandResult, MetadataQuorum};
 use crate::quotas::Quotas;
 use crate::sessions::FetchSessions;
@@ -68,6 +69,8 @@ pub struct Broker {
     /// The logs that are there at start are open: from now on, publishing opens those of new
     /// partitions.
     pub(crate) opened: AtomicBool,
+    /// Those that a full disk refused to open.
+    pub(crate) postponed: Postponed,
     /// The metadata quorum of this node.
     pub quorum: MetadataQuorum,
     /// The partitions that live here.

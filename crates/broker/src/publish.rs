@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytestring::ByteString;
 use ottla_config::TopicConfig;
@@ -13,6 +13,7 @@ use ottla_protocol::ids::PartitionIndex;
 use ottla_protocol::{MetadataRecord, Uuid};
 use ottla_storage::dirs::{self, PartitionMetadata};
 use ottla_storage::{Log, LogDisk, OpenLog, RecoveryReport, StorageError};
+use parking_lot::Mutex;
 
 use crate::Broker;
 use crate::isr::Replicas;
@@ -20,6 +21,15 @@ use crate::jobs::Job;
 use crate::partition::{Directory, Partition, PartitionName};
 use crate::startup::Leftovers;
 use crate::topics;
+
+/// Partitions whose log a full disk refused to open. No more than there are partitions.
+#[derive(Default)]
+pub(crate) struct Postponed {
+    /// A job that tries again is on its way.
+    scheduled: AtomicBool,
+    /// Those that were told of in the log.
+    partitions: Mutex<BTreeSet<(Uuid, PartitionIndex)>>,
+}
 
 impl Broker {
     /// Takes over the image that `records` led to.
@@ -93,9 +103,27 @@ impl Broker {
 
     /// Opens what a full disk refused to open.
     pub(crate) fn open_postponed(&self) {
+        self.postponed.scheduled.store(false, Ordering::Release);
         let image = self.image();
         for topic in image.topics() {
             self.apply_topic(&image, topic);
+        }
+        let is_there =
+            |&(id, index): &_| image.topic_by_id(id).is_some() && !self.has_opened(id, index);
+        self.postponed.partitions.lock().retain(is_there);
+    }
+
+    fn has_opened(&self, id: Uuid, index: PartitionIndex) -> bool {
+        self.partitions.get(id, index.0).is_some()
+    }
+
+    /// Has the opening of a partition tried again: with all others that wait, by one job.
+    fn postpone(&self, topic: &TopicImage, index: PartitionIndex, error: &OpenError) {
+        if self.postponed.partitions.lock().insert((topic.id, index)) {
+            tracing::warn!("{}-{index} is opened when there is room: {error}", topic.name);
+        }
+        if !self.postponed.scheduled.swap(true, Ordering::AcqRel) {
+            self.run_soon(Job::OpenPartitions);
         }
     }
 
@@ -132,10 +160,7 @@ impl Broker {
                 }
                 self.partitions.insert(opened);
             }
-            Err(error) if error.is_full() => {
-                tracing::warn!("{}-{index} is opened when there is room: {error}", topic.name);
-                self.run_soon(Job::OpenPartitions);
-            }
+            Err(error) if error.is_full() => self.postpone(topic, index, &error),
             Err(error) => {
                 directory
                     .take_offline(&format!("{}-{index} cannot be opened: {error}", topic.name));

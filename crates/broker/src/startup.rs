@@ -37,6 +37,7 @@ use crate::moves::Moves;
 use crate::partition::Directory;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
+use crate::publish::Postponed;
 use crate::quorum::{CommandResult, MetadataQuorum, OpenQuorum, QuorumError};
 use crate::quotas::Quotas;
 use crate::sessions::FetchSessions;
@@ -168,6 +169,7 @@ impl Broker {
             dirs: Mutex::new(Some(dirs)),
             epoch: -1,
             opened: AtomicBool::new(false),
+            postponed: Postponed::default(),
             env,
             disk,
             quorum,

@@ -368,3 +368,30 @@ fn a_metadata_snapshot_is_on_the_disk_when_the_one_before_it_goes() {
     assert_eq!(written.len(), 1, "{written:?}");
     assert!(snapshots(&disk.crash_drop_all()).contains(&written[0]), "{written:?}");
 }
+
+#[test]
+fn partitions_that_a_full_disk_keeps_closed_are_tried_again_once_in_a_while_and_not_more_and_more_often()
+ {
+    let disk = formatted();
+    let node = Node::start(&disk).unwrap();
+    let mut client = node.connect();
+    disk.fail(Fault::on(OpKind::Write).path("*/t-*/partition.metadata*").error(Errno::NoSpace));
+    create(&node, &mut client, "t", 5);
+    disk.record_ops();
+    let mut tries = Vec::new();
+    for _ in 0..6 {
+        node.pass(500);
+        let tried = disk
+            .take_ops()
+            .into_iter()
+            .filter(|op| op.kind == OpKind::Write && op.path.contains("/t-0/partition.metadata"));
+        tries.push(tried.count());
+    }
+    assert!(tries.iter().all(|count| *count <= 1), "{tries:?} in each half second");
+    assert!(tries.iter().sum::<usize>() > 2, "{tries:?} in each half second");
+    disk.clear_faults();
+    node.pass(500);
+    for partition in 0..5 {
+        assert_eq!(produce(&node, &mut client, "t", partition), 0);
+    }
+}
