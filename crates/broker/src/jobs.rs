@@ -186,8 +186,11 @@ impl Broker {
                 Err(error) => Err(io::Error::other(error)),
             };
             if let Some(error) = result.as_ref().err().filter(|error| is_temporary(error)) {
-                tracing::warn!(partition = %partition.name, "the flush is tried again: {error}");
+                partition.directory().flush_refused(error);
                 return self.run_soon(Job::Flush(Arc::clone(partition)));
+            }
+            if result.is_ok() {
+                partition.directory().flush_done();
             }
             let again = partition.flushed(result, self.env().now());
             if let Some(shards) = self.coordinator_of(&partition.name.topic) {

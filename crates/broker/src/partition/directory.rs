@@ -16,6 +16,8 @@ pub struct Directory {
     /// Its path, as configured.
     pub path: std::path::PathBuf,
     offline: OnceLock<String>,
+    /// A flush was refused since one succeeded: the log says so.
+    refusing: AtomicBool,
     /// Partitions with records that no flush is asked for, each once.
     unsynced: Mutex<Vec<PartitionId>>,
     /// What its checkpoints do not say yet.
@@ -83,14 +85,29 @@ impl Directory {
     /// A directory that is online.
     #[must_use]
     pub fn new(id: Uuid, path: std::path::PathBuf) -> Arc<Self> {
-        let (offline, unsynced, changed) = <_>::default();
-        Arc::new(Self { id, path, offline, unsynced, changed })
+        let (offline, refusing, unsynced, changed) = <_>::default();
+        Arc::new(Self { id, path, offline, refusing, unsynced, changed })
     }
 
     /// Why it is offline, if it is.
     #[must_use]
     pub fn offline(&self) -> Option<&str> {
         self.offline.get().map(String::as_str)
+    }
+
+    /// Says once in the log that flushes are refused for want of room or open files.
+    pub(crate) fn flush_refused(&self, error: &std::io::Error) {
+        if !self.refusing.swap(true, Ordering::AcqRel) {
+            let path = self.path.display();
+            tracing::warn!("flushes in {path} are tried again until they succeed: {error}");
+        }
+    }
+
+    /// A flush succeeded.
+    pub(crate) fn flush_done(&self) {
+        if self.refusing.load(Ordering::Relaxed) && self.refusing.swap(false, Ordering::AcqRel) {
+            tracing::info!("flushes in {} succeed again", self.path.display());
+        }
     }
 
     /// Notes a partition that has records which no flush is asked for.
