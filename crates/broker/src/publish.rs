@@ -3,6 +3,7 @@
 //! to the image are answered: who is told that a topic exists can use it.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -211,8 +212,8 @@ impl Broker {
 
     /// The directory that a partition lives in: where its files are, where the controller says, or
     /// the one with the fewest partitions, of those that are not cordoned. A crash while the
-    /// partition is moved may leave its files in two: then those count that the controller names,
-    /// and the others are set aside.
+    /// partition is moved, or a full disk while its log was made, may leave files in two: then those
+    /// count that the controller names, else those with records, and the others are set aside.
     fn directory_for(
         &self,
         topic: &str,
@@ -237,8 +238,12 @@ impl Broker {
             self.disk().exists(&directory.path.join(&name)).unwrap_or(false)
         };
         let holders: Vec<_> = online.clone().filter(has_files).collect();
-        if let Some(found) = holders.iter().copied().find(is_named) {
-            for (other, _) in holders.iter().filter(|holder| !is_named(holder)) {
+        let counts = holders.iter().copied().find(is_named).or_else(|| {
+            let bytes = |holder: &&(&Arc<Directory>, _)| self.log_bytes(&holder.0.path.join(&name));
+            holders.iter().filter(|_| holders.len() > 1).max_by_key(bytes).copied()
+        });
+        if let Some(found) = counts {
+            for (other, _) in holders.iter().filter(|(other, _)| other.id != found.0.id) {
                 self.set_aside(other, (topic, index));
             }
             return Some(found);
@@ -250,6 +255,13 @@ impl Broker {
             online.min_by_key(|(directory, _)| fullness(directory))
         };
         holders.first().copied().or(named).or_else(fewest)
+    }
+
+    /// How many bytes the segments in a directory have.
+    fn log_bytes(&self, dir: &Path) -> u64 {
+        let entries = self.disk().list(dir).unwrap_or_default();
+        let logs = entries.iter().filter(|entry| entry.name.ends_with(".log"));
+        logs.map(|entry| entry.len).sum()
     }
 
     /// Renames the directory of a log that does not count to `-stray`: kept, and not loaded.

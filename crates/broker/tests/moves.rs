@@ -23,7 +23,8 @@ use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use ottla_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_protocol::records::{BatchBuilder, BatchOptions, batches};
 use ottla_protocol::{ErrorCode, Records};
-use ottla_testkit::MemDisk;
+use ottla_storage::Disk;
+use ottla_testkit::{Errno, Fault, MemDisk, OpKind};
 use support::{Client, DIR, Node, formatted_with};
 
 const MORE: &str = "/more";
@@ -421,4 +422,42 @@ fn whatever_was_acknowledged_and_synced_is_there_after_a_power_cut_in_a_move() {
             return;
         }
     }
+}
+
+#[test]
+fn a_log_that_was_made_by_halves_does_not_stand_in_for_the_one_with_records_in_another_directory() {
+    let disk = formatted_with(&[DIR, MORE]);
+    let node = Node::start_with(&disk, &[DIRS]).unwrap();
+    let mut client = node.connect();
+    // The first is made in the first directory, the second in the other one, of which the controller
+    // cannot be told.
+    for name in ["first", "t"] {
+        if name == "t" {
+            let records = Fault::on(OpKind::Write).path("*/__cluster_metadata-0/*.log");
+            disk.fail(records.after(1).error(Errno::NoSpace));
+        }
+        let topic = CreatableTopic {
+            name: name.into(),
+            num_partitions: 1,
+            replication_factor: 1,
+            ..CreatableTopic::default()
+        };
+        let request = m::CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+        assert_eq!(client.call(&node, 7, &request).topics[0].error_code, 0);
+    }
+    assert_eq!(directory(&node), MORE);
+    assert!(produce(&node, &mut client, 0..3));
+    let image = node.broker.image();
+    let (_, told) = image.topic("t").unwrap().partitions().next().unwrap();
+    let place = partition(&node).directory().id;
+    assert_ne!(told.directory_of(node.broker.node_id()), Some(place), "the controller knows");
+    // What a full disk left before the log was made in the other directory.
+    let left = disk.crash_keep_all();
+    left.create_dir_all(Path::new("/data/t-0")).unwrap();
+    left.put("/data/t-0/00000000000000000000.log", b"");
+    let node = Node::start_with(&left, &[DIRS]).unwrap();
+    assert_eq!(directory(&node), MORE);
+    assert_eq!(numbers(&node, &mut node.connect()), [0, 1, 2]);
+    let kept = |name: &String| name.starts_with("/data/t-0.") && name.contains("-stray");
+    assert!(left.tree().iter().any(kept), "{:?}", left.tree());
 }
