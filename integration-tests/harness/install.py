@@ -42,6 +42,7 @@ NEEDS = {
     "examples": ["venv"],
     "cross": ["venv", "kcat", "java", "go", "node"],
     "restart": ["venv", "kcat", "java", "go", "node"],
+    "scale": ["venv"],
     "quotas": ["venv", "tools"],
     "telemetry": ["venv", "tools"],
     "groups": ["venv", "java", "go", "node"],
