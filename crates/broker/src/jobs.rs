@@ -186,11 +186,12 @@ impl Broker {
                 Err(error) => Err(io::Error::other(error)),
             };
             if let Some(error) = result.as_ref().err().filter(|error| is_temporary(error)) {
-                partition.directory().flush_refused(error);
+                let id = (partition.name.topic_id, partition.name.index);
+                partition.directory().flush_refused(id, error);
                 return self.run_soon(Job::Flush(Arc::clone(partition)));
             }
             if result.is_ok() {
-                partition.directory().flush_done();
+                partition.directory().flush_done((partition.name.topic_id, partition.name.index));
             }
             let again = partition.flushed(result, self.env().now());
             if let Some(shards) = self.coordinator_of(&partition.name.topic) {
@@ -206,6 +207,7 @@ impl Broker {
                 return;
             }
         }
+        partition.directory().flush_done((partition.name.topic_id, partition.name.index));
     }
 
     fn run_retention(&self) {

@@ -138,7 +138,7 @@ impl Broker {
         partition: &PartitionImage,
     ) {
         let assigned = partition.directory_of(self.node_id());
-        let Some((directory, leftovers)) = self.directory_for(&topic.name, index, assigned) else {
+        let Some((directory, leftovers)) = self.directory_for(topic, index, assigned) else {
             tracing::error!(topic = &*topic.name, %index, "no log directory is online for this partition");
             return;
         };
@@ -213,10 +213,11 @@ impl Broker {
     /// The directory that a partition lives in: where its files are, where the controller says, or
     /// the one with the fewest partitions, of those that are not cordoned. A crash while the
     /// partition is moved, or a full disk while its log was made, may leave files in two: then those
-    /// count that the controller names, else those with records, and the others are set aside.
+    /// count that the controller names, else those of this topic with records, and the others are
+    /// set aside.
     fn directory_for(
         &self,
-        topic: &str,
+        topic: &TopicImage,
         index: PartitionIndex,
         assigned: Option<Uuid>,
     ) -> Option<(&Arc<Directory>, &Leftovers)> {
@@ -232,19 +233,25 @@ impl Broker {
             // The files may be there: the partition must not begin anew elsewhere.
             return named;
         }
-        let name = dirs::log_dir_name(topic, index);
+        let name = dirs::log_dir_name(&topic.name, index);
         let online = all.filter(|(directory, _)| directory.offline().is_none());
         let has_files = |(directory, _): &(&Arc<Directory>, &Leftovers)| {
             self.disk().exists(&directory.path.join(&name)).unwrap_or(false)
         };
         let holders: Vec<_> = online.clone().filter(has_files).collect();
         let counts = holders.iter().copied().find(is_named).or_else(|| {
-            let bytes = |holder: &&(&Arc<Directory>, _)| self.log_bytes(&holder.0.path.join(&name));
-            holders.iter().filter(|_| holders.len() > 1).max_by_key(bytes).copied()
+            let rank = |holder: &&(&Arc<Directory>, _)| {
+                let dir = holder.0.path.join(&name);
+                // One of a topic that had this name before does not count, whatever it holds.
+                let another = PartitionMetadata::read(self.disk(), &dir)
+                    .is_ok_and(|known| known.is_some_and(|known| known.topic_id != topic.id));
+                (!another, self.log_bytes(&dir))
+            };
+            holders.iter().filter(|_| holders.len() > 1).max_by_key(rank).copied()
         });
         if let Some(found) = counts {
             for (other, _) in holders.iter().filter(|(other, _)| other.id != found.0.id) {
-                self.set_aside(other, (topic, index));
+                self.set_aside(other, (&topic.name, index));
             }
             return Some(found);
         }
@@ -257,9 +264,10 @@ impl Broker {
         holders.first().copied().or(named).or_else(fewest)
     }
 
-    /// How many bytes the segments in a directory have.
+    /// How many bytes the segments in a directory have. One that cannot be read is not taken for
+    /// empty: opening it says what is wrong.
     fn log_bytes(&self, dir: &Path) -> u64 {
-        let entries = self.disk().list(dir).unwrap_or_default();
+        let Ok(entries) = self.disk().list(dir) else { return u64::MAX };
         let logs = entries.iter().filter(|entry| entry.name.ends_with(".log"));
         logs.map(|entry| entry.len).sum()
     }
@@ -270,7 +278,7 @@ impl Broker {
         let to = dirs::stray_dir_name(topic, index, self.random_uuid());
         match dirs::rename_log(self.disk(), &directory.path, &from, &to) {
             Ok(()) => tracing::warn!(
-                "{topic}-{index} was moved to another directory; what was left of it is kept as {}",
+                "{topic}-{index} is in another directory; what is here is kept as {}",
                 directory.path.join(to).display()
             ),
             Err(error) => directory.take_offline(&error.to_string()),

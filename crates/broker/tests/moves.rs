@@ -460,4 +460,13 @@ fn a_log_that_was_made_by_halves_does_not_stand_in_for_the_one_with_records_in_a
     assert_eq!(numbers(&node, &mut node.connect()), [0, 1, 2]);
     let kept = |name: &String| name.starts_with("/data/t-0.") && name.contains("-stray");
     assert!(left.tree().iter().any(kept), "{:?}", left.tree());
+    // Nor does one of a topic that had the name before, though it holds more.
+    let left = disk.crash_keep_all();
+    left.create_dir_all(Path::new("/data/t-0")).unwrap();
+    left.put("/data/t-0/00000000000000000000.log", &[0; 100_000]);
+    let another = format!("version: 0\ntopic_id: {}\n", ottla_protocol::Uuid::from_random([9; 16]));
+    left.put("/data/t-0/partition.metadata", another.as_bytes());
+    let node = Node::start_with(&left, &[DIRS]).unwrap();
+    assert_eq!(directory(&node), MORE);
+    assert_eq!(numbers(&node, &mut node.connect()), [0, 1, 2]);
 }

@@ -336,6 +336,7 @@ impl Producers {
         if let Some(known) = self.verifying.get_mut(&batch.producer_id) {
             if batch.epoch > known.epoch {
                 (known.epoch, known.first_sequence) = (batch.epoch, batch.first_sequence);
+                known.implicit = batch.implicit;
             } else if batch.epoch == known.epoch {
                 known.first_sequence = known.first_sequence.min(batch.first_sequence);
             }

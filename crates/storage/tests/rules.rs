@@ -397,6 +397,13 @@ fn a_late_batch_of_an_earlier_epoch_does_not_hold_up_the_open_transaction() {
     let late = log.begin_verification(&FIRST, Timestamp(T0));
     assert_eq!(append_guarded(&mut log, (0, 0), late), Err(ErrorCode::InvalidProducerEpoch));
     append_guarded(&mut log, (1, 1), None).unwrap();
+    // Nor does it let the next transaction begin in the middle.
+    let (_disk, mut log) = verifying();
+    log.begin_verification(&FIRST, Timestamp(T0));
+    let gap = Unverified { first_sequence: 5, implicit: true, ..current };
+    let guard = log.begin_verification(&gap, Timestamp(T0));
+    let refused = Err(ErrorCode::OutOfOrderSequenceNumber);
+    assert_eq!(append_guarded(&mut log, (1, 5), guard), refused);
 }
 
 #[test]

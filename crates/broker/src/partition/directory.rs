@@ -1,5 +1,6 @@
 //! A log directory, and which of its checkpoints are to be written.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -16,8 +17,8 @@ pub struct Directory {
     /// Its path, as configured.
     pub path: std::path::PathBuf,
     offline: OnceLock<String>,
-    /// A flush was refused since one succeeded: the log says so.
-    refusing: AtomicBool,
+    /// Partitions whose flush was refused and has not succeeded since.
+    refused: Mutex<BTreeSet<PartitionId>>,
     /// Partitions with records that no flush is asked for, each once.
     unsynced: Mutex<Vec<PartitionId>>,
     /// What its checkpoints do not say yet.
@@ -85,8 +86,8 @@ impl Directory {
     /// A directory that is online.
     #[must_use]
     pub fn new(id: Uuid, path: std::path::PathBuf) -> Arc<Self> {
-        let (offline, refusing, unsynced, changed) = <_>::default();
-        Arc::new(Self { id, path, offline, refusing, unsynced, changed })
+        let (offline, refused, unsynced, changed) = <_>::default();
+        Arc::new(Self { id, path, offline, refused, unsynced, changed })
     }
 
     /// Why it is offline, if it is.
@@ -95,17 +96,21 @@ impl Directory {
         self.offline.get().map(String::as_str)
     }
 
-    /// Says once in the log that flushes are refused for want of room or open files.
-    pub(crate) fn flush_refused(&self, error: &std::io::Error) {
-        if !self.refusing.swap(true, Ordering::AcqRel) {
+    /// A flush of this partition was refused for want of room or open files: the log says so when it
+    /// begins.
+    pub(crate) fn flush_refused(&self, id: PartitionId, error: &std::io::Error) {
+        let mut refused = self.refused.lock();
+        if refused.is_empty() {
             let path = self.path.display();
             tracing::warn!("flushes in {path} are tried again until they succeed: {error}");
         }
+        refused.insert(id);
     }
 
-    /// A flush succeeded.
-    pub(crate) fn flush_done(&self) {
-        if self.refusing.load(Ordering::Relaxed) && self.refusing.swap(false, Ordering::AcqRel) {
+    /// A flush of this partition succeeded, or it needs none any more.
+    pub(crate) fn flush_done(&self, id: PartitionId) {
+        let mut refused = self.refused.lock();
+        if refused.remove(&id) && refused.is_empty() {
             tracing::info!("flushes in {} succeed again", self.path.display());
         }
     }
