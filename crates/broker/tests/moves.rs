@@ -36,20 +36,7 @@ fn node_with_topic(configs: &[(&str, &str)]) -> (MemDisk, Node) {
     let disk = formatted_with(&[DIR, MORE]);
     let node = Node::start_with(&disk, &[DIRS]).unwrap();
     let mut client = node.connect();
-    let config = |(name, value): &(&str, &str)| CreatableTopicConfig {
-        name: (*name).into(),
-        value: Some((*value).into()),
-        ..CreatableTopicConfig::default()
-    };
-    let topic = CreatableTopic {
-        name: "t".into(),
-        num_partitions: 1,
-        replication_factor: 1,
-        configs: configs.iter().map(config).collect(),
-        ..CreatableTopic::default()
-    };
-    let request = m::CreateTopicsRequest { topics: vec![topic], ..Default::default() };
-    assert_eq!(client.call(&node, 7, &request).topics[0].error_code, 0);
+    create(&node, &mut client, "t", configs);
     node.run_jobs();
     if directory(&node) != DIR {
         move_to(&node, &mut client, DIR);
@@ -57,6 +44,24 @@ fn node_with_topic(configs: &[(&str, &str)]) -> (MemDisk, Node) {
     }
     assert_eq!(directory(&node), DIR);
     (disk, node)
+}
+
+/// Creates a topic of one partition.
+fn create(node: &Node, client: &mut Client, name: &str, configs: &[(&str, &str)]) {
+    let config = |(name, value): &(&str, &str)| CreatableTopicConfig {
+        name: (*name).into(),
+        value: Some((*value).into()),
+        ..CreatableTopicConfig::default()
+    };
+    let topic = CreatableTopic {
+        name: name.into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        configs: configs.iter().map(config).collect(),
+        ..CreatableTopic::default()
+    };
+    let request = m::CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    assert_eq!(client.call(node, 7, &request).topics[0].error_code, 0);
 }
 
 /// Appends records with the numbers as values; true if all were acknowledged.
@@ -436,14 +441,7 @@ fn a_log_that_was_made_by_halves_does_not_stand_in_for_the_one_with_records_in_a
             let records = Fault::on(OpKind::Write).path("*/__cluster_metadata-0/*.log");
             disk.fail(records.after(1).error(Errno::NoSpace));
         }
-        let topic = CreatableTopic {
-            name: name.into(),
-            num_partitions: 1,
-            replication_factor: 1,
-            ..CreatableTopic::default()
-        };
-        let request = m::CreateTopicsRequest { topics: vec![topic], ..Default::default() };
-        assert_eq!(client.call(&node, 7, &request).topics[0].error_code, 0);
+        create(&node, &mut client, name, &[]);
     }
     assert_eq!(directory(&node), MORE);
     assert!(produce(&node, &mut client, 0..3));
