@@ -258,8 +258,8 @@ enum Stop {
     Uncleanable(String),
 }
 
-/// Puts a compacted segment in its place. The partition's lock is held for the renames, and not while
-/// the disk syncs them. `None` if the log changed.
+/// Puts a compacted segment in its place. The partition's lock is not held while names change, which
+/// waits for the disk. `None` if the log changed.
 fn install(
     partition: &Partition,
     work: &mut CleanWork,
@@ -267,7 +267,7 @@ fn install(
 ) -> Result<Option<DeleteWork>, PartitionError> {
     loop {
         match partition.replace_segments(|log| log.install_step(work, now))? {
-            Installing::Sync(names) => {
+            Installing::Names(names) => {
                 names.run().map_err(|error| partition.storage_failed(&error))?;
             }
             Installing::Done(replaced) => return Ok(Some(replaced)),

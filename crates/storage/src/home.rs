@@ -1,5 +1,6 @@
 //! The directory of one log and the names in it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,6 +21,9 @@ pub(crate) mod ext {
     pub(crate) const SNAPSHOT: &str = "snapshot";
     pub(crate) const SEGMENT: [&str; 4] = [LOG, INDEX, TIME_INDEX, TXN_INDEX];
 }
+
+/// Ends the names of a compacted segment's files until those it was made of are gone.
+const SWAP: &str = ".swap";
 
 /// The disk of many logs, with their common bound on open files.
 #[derive(Clone)]
@@ -44,10 +48,10 @@ pub(crate) struct Home {
     pub(crate) dir: Arc<Path>,
     /// Bounds the files that are open.
     pub(crate) open_files: Arc<OpenFiles>,
-    /// Base offset of the segment whose files have `.swap` names still, -1 if there is none.
+    /// Base offset of the segment whose files may have `.swap` names still, -1 if there is none.
     swapping: Arc<AtomicI64>,
-    /// Whether the directory still is this log's. Locked while files are written by their names
-    /// without the partition's lock.
+    /// Whether the directory still is this log's. Locked while files are written or renamed without the
+    /// partition's lock.
     pub(crate) ours: Arc<Mutex<bool>>,
 }
 
@@ -62,12 +66,12 @@ impl Home {
     pub(crate) fn path(&self, base: Offset, ext: &str) -> PathBuf {
         let mut name = file_name(base, ext);
         if self.swapping.load(Ordering::Acquire) == base.0 && ext::SEGMENT.contains(&ext) {
-            name.push_str(".swap");
+            name.push_str(SWAP);
         }
         self.dir.join(name)
     }
 
-    /// From now on the files of this segment have `.swap` names. Under the partition's lock.
+    /// From now on the files of this segment are looked for under their `.swap` names first. Under the partition's lock.
     pub(crate) fn set_swapping(&self, base: Option<Offset>) {
         self.swapping.store(base.map_or(-1, |base| base.0), Ordering::Release);
     }
@@ -77,7 +81,17 @@ impl Home {
         path: &Path,
         mode: OpenMode,
     ) -> Result<Arc<dyn DiskFile>, StorageError> {
-        self.disk.open(path, mode).context("open", path)
+        let Some(own) = path.to_str().and_then(|path| path.strip_suffix(SWAP)) else {
+            return self.disk.open(path, mode).context("open", path);
+        };
+        // It loses the suffix at some moment, without a lock; from then on it has its own name.
+        let existing = if mode == OpenMode::Create { OpenMode::ReadWrite } else { mode };
+        match self.disk.open(path, existing) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.disk.open(Path::new(own), mode).context("open", path)
+            }
+            opened => opened.context("open", path),
+        }
     }
 
     /// The file of `lazy`, which has this path.

@@ -35,7 +35,7 @@ mod validate;
 
 pub use append::Appended;
 pub use clean::{
-    CleanError, CleanProgress, CleanRules, CleanWork, Cleanable, Cleaning, Installing, NamesSync,
+    CleanError, CleanProgress, CleanRules, CleanWork, Cleanable, Cleaning, Installing, NamesWork,
 };
 pub use config::{LogConfig, OpenLog};
 pub use cut::DeleteWork;

@@ -63,7 +63,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         2 => (0_u8..6).prop_map(|key| Act::Idempotent { key }),
         3 => Just(Act::Roll),
         4 => (0_u8..9, 0_u8..40).prop_map(|(buffer, hours)| Act::Clean { buffer, hours }),
-        4 => (0_u8..5).prop_map(|steps| Act::CleanPartly { steps }),
+        4 => (0_u8..8).prop_map(|steps| Act::CleanPartly { steps }),
         2 => any::<bool>().prop_map(|clean| Act::Reopen { clean }),
         1 => (0_u8..20).prop_map(|back| Act::Truncate { back }),
     ];

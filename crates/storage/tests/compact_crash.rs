@@ -83,7 +83,7 @@ fn clean_twice(log: &mut Log, model: &Model) -> Done {
     let started = try_start(log, &RULES, model.progress, model.now)?;
     let Some(mut work) = started else { return Ok(()) };
     while work.step(1 << 20)? == Cleaning::Working {}
-    if let Installing::Sync(named) = log.install_step(&mut work, at(model.now))? {
+    if let Installing::Names(named) = log.install_step(&mut work, at(model.now))? {
         named.run()?;
     }
     log.install_step(&mut work, at(model.now))?;

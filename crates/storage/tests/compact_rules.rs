@@ -274,7 +274,7 @@ fn a_topic_that_is_deleted_while_a_compacted_segment_takes_its_place_is_no_error
         while work.step(1).unwrap() != Cleaning::Ready {}
         let mut sync = None;
         for step in 0..=steps {
-            let Installing::Sync(names) = log.install_step(&mut work, at(0)).unwrap() else {
+            let Installing::Names(names) = log.install_step(&mut work, at(0)).unwrap() else {
                 panic!("step {step} needs a sync");
             };
             sync = Some(names);

@@ -3,56 +3,96 @@
 //! Three syncs of the directory order the renames: the `.swap` names are durable before a source goes,
 //! the sources are gone before a file loses its `.swap`, and nothing else happens to the names before
 //! that is durable. A start after a crash undoes the swap before the first sync and finishes it after
-//! that. The syncs are done without the partition's lock; meanwhile the log uses the new segment under
-//! its `.swap` names ([`crate::home::Home::path`]). Whatever else changes names of the log settles the
-//! swap first.
+//! that. Renames and syncs, which wait for the file system's journal, are done without the partition's
+//! lock ([`NamesWork`]); meanwhile the log uses the new segment under its `.swap` names
+//! ([`crate::home::Home::path`]). Whatever else changes names of the log settles the swap first.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_protocol::ids::{Now, Offset, Timestamp};
+use parking_lot::Mutex;
 
 use super::output::{CLEANED, Output, SWAP};
 use super::work::{CleanWork, Source};
 use crate::cut::DeleteWork;
-use crate::error::{Context, StorageError};
-use crate::home::{Home, ext};
+use crate::error::StorageError;
+use crate::home::{Home, ext, file_name};
 use crate::log::Log;
 use crate::segment::Segment;
 
 /// How far [`Log::install_step`] came.
 pub enum Installing {
-    /// The names are to be synced, without the partition's lock, before the next step.
-    Sync(NamesSync),
+    /// Names are to be changed, without the partition's lock, before the next step.
+    Names(NamesWork),
     /// The new segment is in place; the replaced files are to be removed later.
     Done(DeleteWork),
     /// The log was truncated or lost those segments meanwhile: abandon the cleaning.
     Abandoned,
 }
 
-/// A sync of the names in a log's directory.
-pub struct NamesSync {
+/// Changes of names in a log's directory, and their sync. Whoever comes first does them; the others
+/// wait for that.
+#[derive(Clone)]
+pub struct NamesWork(Arc<Names>);
+
+struct Names {
     home: Home,
+    changes: Vec<Change>,
+    /// Whether they succeeded, once they were tried.
+    done: Mutex<Option<bool>>,
 }
 
-impl NamesSync {
-    /// Makes the names durable.
+enum Change {
+    Rename(PathBuf, PathBuf),
+    Remove(PathBuf),
+}
+
+impl NamesWork {
+    fn new(home: &Home, changes: Vec<Change>) -> Self {
+        Self(Arc::new(Names { home: home.clone(), changes, done: Mutex::new(None) }))
+    }
+
+    /// Changes the names and makes that durable, unless it was done already.
     ///
     /// # Errors
     /// What the disk says; nothing may be assumed of the names then.
     pub fn run(&self) -> Result<(), StorageError> {
+        let names = &*self.0;
+        let mut done = names.done.lock();
+        match *done {
+            Some(true) => Ok(()),
+            Some(false) => Err(StorageError::AlreadyOffline { path: names.home.dir.to_path_buf() }),
+            None => {
+                let changed = names.change();
+                *done = Some(changed.is_ok());
+                changed.map_err(never_temporary)
+            }
+        }
+    }
+}
+
+impl Names {
+    fn change(&self) -> Result<(), StorageError> {
         let ours = self.home.ours.lock();
         if !*ours {
             return Ok(()); // The directory has another name: nobody starts from these.
         }
-        let synced = self.home.disk.sync_dir(&self.home.dir).context("sync", &self.home.dir);
-        synced.map_err(never_temporary)
+        for change in &self.changes {
+            match change {
+                Change::Rename(from, to) => self.home.rename(from, to)?,
+                Change::Remove(path) => self.home.remove(path)?,
+            }
+        }
+        self.home.sync_dir()
     }
 }
 
 /// A swap that is under way.
 pub(crate) struct Swap {
     stage: Stage,
+    /// What leads to the stage. It may not have been done yet.
+    names: NamesWork,
     base: Offset,
     sources: Vec<Source>,
     output: Output,
@@ -71,7 +111,8 @@ enum Stage {
 }
 
 impl Log {
-    /// One step of putting a segment that [`CleanWork::step`] called ready where its sources are.
+    /// One step of putting a segment that [`CleanWork::step`] called ready where its sources are. Names
+    /// of the last step that were not changed yet are changed first.
     ///
     /// # Errors
     /// What the disk says; any error takes the log offline, because names are half changed.
@@ -84,19 +125,28 @@ impl Log {
         if work.is_ready() {
             self.settle_swap()?; // One that nobody went on with.
         }
-        let done = match self.swap.as_ref().map(|swap| swap.stage) {
-            None => self.name_swap(work),
-            Some(Stage::Named) if work.is_stale() || !self.can_switch() => {
-                self.settle_swap().map(|()| Installing::Abandoned)
-            }
-            Some(Stage::Named) => self.switch(),
-            Some(Stage::Switched) => self.rename_swap(),
-            Some(Stage::Renamed) => return Ok(self.end_swap(now)),
-        };
+        let done = self.next_install_step(work, now);
         self.watch(done.map_err(never_temporary))
     }
 
-    /// As [`Log::install_step`] to the end, with its syncs. `None` if it was abandoned.
+    fn next_install_step(
+        &mut self,
+        work: &mut CleanWork,
+        now: Now,
+    ) -> Result<Installing, StorageError> {
+        let Some(swap) = &self.swap else { return self.name_swap(work) };
+        swap.names.run()?;
+        match swap.stage {
+            Stage::Named if work.is_stale() || !self.can_switch() => {
+                self.settle_swap().map(|()| Installing::Abandoned)
+            }
+            Stage::Named => Ok(self.switch()),
+            Stage::Switched => Ok(self.rename_swap()),
+            Stage::Renamed => Ok(self.end_swap(now)),
+        }
+    }
+
+    /// As [`Log::install_step`] to the end, with its changes of names. `None` if it was abandoned.
     ///
     /// # Errors
     /// As [`Log::install_step`].
@@ -107,9 +157,9 @@ impl Log {
     ) -> Result<Option<DeleteWork>, StorageError> {
         loop {
             match self.install_step(work, now)? {
-                Installing::Sync(sync) => {
-                    let synced = sync.run();
-                    self.watch(synced)?;
+                Installing::Names(names) => {
+                    let changed = names.run();
+                    self.watch(changed)?;
                 }
                 Installing::Done(replaced) => return Ok(Some(replaced)),
                 Installing::Abandoned => return Ok(None),
@@ -125,21 +175,24 @@ impl Log {
     }
 
     fn try_settle_swap(&mut self) -> Result<(), StorageError> {
-        match self.swap.as_ref().map(|swap| swap.stage) {
-            None => return Ok(()),
-            Some(Stage::Named) => {
-                let Some(swap) = self.swap.take() else { return Ok(()) };
-                for ext in swap.output.files() {
-                    self.home.remove(&Output::name(&self.home, swap.base, ext, SWAP))?;
+        while let Some(swap) = &self.swap {
+            swap.names.run()?;
+            match swap.stage {
+                Stage::Named => {
+                    let Some(swap) = self.swap.take() else { return Ok(()) };
+                    for ext in swap.output.files() {
+                        self.home.remove(&Output::name(&self.home, swap.base, ext, SWAP))?;
+                    }
+                    return self.home.sync_dir();
+                }
+                Stage::Switched => drop(self.rename_swap()),
+                Stage::Renamed => {
+                    self.home.set_swapping(None);
+                    self.swap = None;
                 }
             }
-            Some(Stage::Switched) => {
-                self.home.sync_dir()?;
-                self.rename_swap()?;
-            }
-            Some(Stage::Renamed) => {}
         }
-        self.home.sync_dir()
+        Ok(())
     }
 
     fn name_swap(&mut self, work: &mut CleanWork) -> Result<Installing, StorageError> {
@@ -149,13 +202,13 @@ impl Log {
             return Ok(Installing::Abandoned);
         }
         let base = output.base;
-        for ext in output.files() {
-            let from = Output::name(&self.home, base, ext, CLEANED);
-            self.home.rename(&from, &Output::name(&self.home, base, ext, SWAP))?;
-        }
+        let name = |ext, suffix| Output::name(&self.home, base, ext, suffix);
+        let renames = output.files().map(|ext| Change::Rename(name(ext, CLEANED), name(ext, SWAP)));
+        let names = NamesWork::new(&self.home, renames.collect());
         let (stage, replaced) = (Stage::Named, Vec::new());
-        self.swap = Some(Box::new(Swap { stage, base, sources, output, replaced }));
-        Ok(self.sync_names())
+        let swap = Swap { stage, names: names.clone(), base, sources, output, replaced };
+        self.swap = Some(Box::new(swap));
+        Ok(Installing::Names(names))
     }
 
     fn can_switch(&self) -> bool {
@@ -171,67 +224,64 @@ impl Log {
         (same && first + sources.len() < self.segments.len()).then_some(first)
     }
 
-    fn switch(&mut self) -> Result<Installing, StorageError> {
-        let Some(mut swap) = self.swap.take() else { return Ok(Installing::Abandoned) };
-        let Some(first) = self.still_there(&swap.sources) else { return Ok(Installing::Abandoned) };
+    fn switch(&mut self) -> Installing {
+        let Some(mut swap) = self.swap.take() else { return Installing::Abandoned };
+        let Some(first) = self.still_there(&swap.sources) else { return Installing::Abandoned };
         let created = swap.sources.last().map_or(Timestamp::NONE, |source| source.created);
         let size = u32::try_from(swap.output.size()).unwrap_or(0);
         let mut segment = Segment::cold(swap.base, size, created);
         segment.txn_len = swap.output.txn_len();
         let end = first + swap.sources.len();
         let replaced: Vec<Segment> = self.segments.splice(first..end, [segment]).collect();
-        swap.replaced = self.mark_replaced(&replaced)?;
+        let paths = self.forget_replaced(&replaced);
+        swap.replaced = paths.iter().map(|path| deleted(path)).collect();
+        let renames = paths.into_iter().zip(&swap.replaced);
+        let renames = renames.map(|(path, to)| Change::Rename(path, to.clone())).collect();
+        swap.names = NamesWork::new(&self.home, renames);
         swap.stage = Stage::Switched;
+        let names = swap.names.clone();
         self.home.set_swapping(Some(swap.base));
         self.swap = Some(swap);
-        Ok(self.sync_names())
+        Installing::Names(names)
     }
 
-    /// Renames the files of replaced segments to `.deleted`. The producer snapshot of the first one
-    /// stays, because the new segment begins there.
-    fn mark_replaced(&mut self, replaced: &[Segment]) -> Result<Vec<PathBuf>, StorageError> {
-        let mut renamed = Vec::new();
+    /// The files of replaced segments. The producer snapshot of the first one stays, because the new
+    /// segment begins there.
+    fn forget_replaced(&mut self, replaced: &[Segment]) -> Vec<PathBuf> {
+        let mut all = Vec::new();
         for (at, segment) in replaced.iter().enumerate() {
-            let mut paths = self.segment_files(segment);
+            all.extend(self.segment_files(segment));
             if at > 0
                 && let Ok(snapshot) = self.snapshots.binary_search(&segment.base)
             {
                 self.snapshots.remove(snapshot);
-                paths.push(self.home.path(segment.base, ext::SNAPSHOT));
-            }
-            for path in paths {
-                let to = deleted(&path);
-                self.home.rename(&path, &to)?;
-                renamed.push(to);
+                all.push(self.home.path(segment.base, ext::SNAPSHOT));
             }
         }
-        Ok(renamed)
+        all
     }
 
     /// The log comes last: while it has the suffix, a start after a crash does this again.
-    fn rename_swap(&mut self) -> Result<Installing, StorageError> {
-        let Some(swap) = &mut self.swap else { return Ok(Installing::Abandoned) };
-        self.home.set_swapping(None);
-        for ext in swap.output.files() {
-            let from = Output::name(&self.home, swap.base, ext, SWAP);
-            self.home.rename(&from, &self.home.path(swap.base, ext))?;
-        }
+    fn rename_swap(&mut self) -> Installing {
+        let Some(swap) = &mut self.swap else { return Installing::Abandoned };
+        let swapped = |ext| Output::name(&self.home, swap.base, ext, SWAP);
+        let own = |ext| self.home.dir.join(file_name(swap.base, ext));
+        let renames = swap.output.files().map(|ext| Change::Rename(swapped(ext), own(ext)));
+        let mut changes: Vec<Change> = renames.collect();
         if swap.output.txn_len() == 0 && swap.output.files().any(|ext| ext == ext::TXN_INDEX) {
             // It had to replace the old one; a log without aborted transactions has none.
-            self.home.remove(&self.home.path(swap.base, ext::TXN_INDEX))?;
+            changes.push(Change::Remove(own(ext::TXN_INDEX)));
         }
+        swap.names = NamesWork::new(&self.home, changes);
         swap.stage = Stage::Renamed;
-        Ok(self.sync_names())
+        Installing::Names(swap.names.clone())
     }
 
     fn end_swap(&mut self, now: Now) -> Installing {
+        self.home.set_swapping(None);
         let files = self.swap.take().map(|swap| swap.replaced).unwrap_or_default();
         let due = now.monotonic.plus_millis(self.config.file_delete_delay_ms);
         Installing::Done(DeleteWork { disk: Arc::clone(&self.home.disk), due, files })
-    }
-
-    fn sync_names(&self) -> Installing {
-        Installing::Sync(NamesSync { home: self.home.clone() })
     }
 }
 

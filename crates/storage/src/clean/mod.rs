@@ -22,7 +22,7 @@ mod transactions;
 mod work;
 
 pub(crate) use install::Swap;
-pub use install::{Installing, NamesSync};
+pub use install::{Installing, NamesWork};
 pub use plan::{CleanProgress, CleanRules, Cleanable};
 pub use work::{CleanError, CleanWork, Cleaning};
 

@@ -16,8 +16,8 @@ use ottla_protocol::records::{
     BatchBuilder, BatchOptions, Compression, ControlType, WalkLimits, batches, records,
 };
 use ottla_storage::{
-    CleanProgress, CleanRules, CleanWork, Cleaning, Installing, Log, LogConfig, ProduceRules,
-    StorageError, TxnEnd, TxnMarker, validate,
+    CleanProgress, CleanRules, CleanWork, Cleaning, Installing, Log, LogConfig, NamesWork,
+    ProduceRules, StorageError, TxnEnd, TxnMarker, validate,
 };
 
 use crate::common::*;
@@ -161,7 +161,8 @@ impl Model {
         times
     }
 
-    /// Begins to clean and stops after `steps` steps of putting the first new segment in place.
+    /// Begins to clean and stops after `steps` half steps of putting the first new segment in place:
+    /// one changes the log, the next one changes names.
     pub(crate) fn clean_partly(&mut self, log: &mut Log, rules: &CleanRules, steps: u8) {
         let Some(mut work) = start(log, rules, self.progress, self.now) else { return };
         loop {
@@ -172,9 +173,14 @@ impl Model {
             }
         }
         self.committed = log.log_end_offset().0;
+        let mut pending: Option<NamesWork> = None;
         for _ in 0..steps {
+            if let Some(names) = pending.take() {
+                names.run().unwrap();
+                continue;
+            }
             match log.install_step(&mut work, at(self.now)).unwrap() {
-                Installing::Sync(names) => names.run().unwrap(),
+                Installing::Names(names) => pending = Some(names),
                 Installing::Done(replaced) => return replaced.run().unwrap(),
                 Installing::Abandoned => return,
             }
