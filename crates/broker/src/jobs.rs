@@ -213,17 +213,19 @@ impl Broker {
     fn run_retention(&self) {
         for partition in self.partitions.all() {
             let now = self.env().now();
-            let result = partition
+            let taken = partition
                 .update_log(|log, offsets| log.enforce_retention(offsets.high_watermark, now));
-            match result {
-                Ok(work) => {
-                    for work in work {
-                        self.run_at(work.due, Job::Delete(work));
-                    }
+            let done = match taken {
+                Ok(None) => continue,
+                Ok(Some(retired)) => {
+                    let named = retired.names.run();
+                    self.run_at(retired.files.due, Job::Delete(retired.files));
+                    named.map_err(|error| partition.storage_failed(&error))
                 }
-                Err(error) => {
-                    tracing::warn!(partition = %partition.name, "retention failed: {error}");
-                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = done {
+                tracing::warn!(partition = %partition.name, "retention failed: {error}");
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::error::{Context, StorageError};
 use crate::home::ext;
 use crate::index_file::TimeEntry;
 use crate::log::{Active, Log};
+use crate::names::{Change, NamesWork, retired};
 use crate::scan::{Scanner, Step, WALK_CHUNK};
 use crate::segment::Segment;
 use crate::txn_index;
@@ -18,7 +19,7 @@ use crate::txn_index;
 /// Files that were renamed to `.deleted` and are to be removed later.
 pub struct DeleteWork {
     pub(crate) disk: Arc<dyn Disk>,
-    /// When [`DeleteWork::run`] may run: `file.delete.delay.ms` after the rename.
+    /// When [`DeleteWork::run`] may run: `file.delete.delay.ms` after the log let go of them.
     pub due: Monotonic,
     /// The files.
     pub files: Vec<PathBuf>,
@@ -38,6 +39,14 @@ impl DeleteWork {
         }
         Ok(())
     }
+}
+
+/// Segments that retention took out of the log.
+pub struct Retired {
+    /// Gives their files names that say so; to be run first, without the partition's lock.
+    pub names: NamesWork,
+    /// Removes the files later.
+    pub files: DeleteWork,
 }
 
 impl Log {
@@ -61,7 +70,7 @@ impl Log {
     }
 
     fn try_truncate(&mut self, end: Offset) -> Result<(), StorageError> {
-        self.settle_swap()?;
+        self.settle_names()?;
         self.begin_truncation(end);
         let keep = self.segment_at(end) + 1;
         while self.segments.len() > keep {
@@ -98,7 +107,7 @@ impl Log {
         start: Offset,
         created: Timestamp,
     ) -> Result<(), StorageError> {
-        self.settle_swap()?;
+        self.settle_names()?;
         self.begin_truncation(start);
         self.log_start = start;
         // What they say of producers must not outlive the records.
@@ -148,9 +157,9 @@ impl Log {
         true
     }
 
-    /// Renames the segments that retention does not keep to `.deleted`, oldest first: those wholly
-    /// below the log start always, the others by age and size if `cleanup.policy` has `delete`.
-    /// Nothing above the high watermark goes.
+    /// Takes out the segments that retention does not keep, oldest first: those wholly below the log
+    /// start always, the others by age and size if `cleanup.policy` has `delete`. Nothing above the
+    /// high watermark goes. `None` if all are kept.
     ///
     /// # Errors
     /// What the disk says.
@@ -158,7 +167,7 @@ impl Log {
         &mut self,
         high_watermark: Offset,
         now: Now,
-    ) -> Result<Vec<DeleteWork>, StorageError> {
+    ) -> Result<Option<Retired>, StorageError> {
         self.check_online()?;
         let done = self.try_retention(high_watermark, now);
         self.watch(done)
@@ -168,19 +177,19 @@ impl Log {
         &mut self,
         high_watermark: Offset,
         now: Now,
-    ) -> Result<Vec<DeleteWork>, StorageError> {
+    ) -> Result<Option<Retired>, StorageError> {
         let count = self.deletable(high_watermark, now)?;
         if count == 0 {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        self.settle_swap()?;
+        self.settle_names()?;
         if count == self.segments.len() {
             self.roll_at(self.next_offset, now)?;
         }
+        let mut changes = Vec::new();
         if self.unsynced.names.pending() {
             // What stays must be there before what goes is gone.
-            self.home.sync_dir()?;
-            self.unsynced.names.synced = self.unsynced.names.made;
+            changes.push(Change::Sync);
         }
         let mut files = Vec::new();
         let doomed: Vec<Segment> = self.segments.drain(..count).collect();
@@ -188,13 +197,19 @@ impl Log {
         self.increase_log_start_offset(first);
         for (at, segment) in doomed.iter().enumerate() {
             let next = doomed.get(at + 1).map_or(first, |next| next.base);
-            files.extend(self.mark_deleted(segment, next)?);
+            for path in self.forget(segment, next) {
+                files.push(retired(&path));
+                changes.push(Change::Retire(path));
+            }
             // Before the next one goes: a crash must not leave an older segment behind a gap, where
             // recovery would take all that follows for lost.
-            self.home.sync_dir()?;
+            changes.push(Change::Sync);
         }
+        let names = NamesWork::new(&self.home, changes);
+        self.retiring = Some(names.clone());
         let due = now.monotonic.plus_millis(self.config.file_delete_delay_ms);
-        Ok(vec![DeleteWork { disk: Arc::clone(&self.home.disk), due, files }])
+        let disk = Arc::clone(&self.home.disk);
+        Ok(Some(Retired { names, files: DeleteWork { disk, due, files } }))
     }
 
     /// How many of the oldest segments go.
@@ -229,29 +244,14 @@ impl Log {
         Ok(now.wall.0.saturating_sub(newest.0) > self.config.retention_ms)
     }
 
-    /// Renames the files of a segment, and the producer snapshots before the `next` one: they do not
-    /// know of records that are gone then.
-    fn mark_deleted(
-        &mut self,
-        segment: &Segment,
-        next: Offset,
-    ) -> Result<Vec<PathBuf>, StorageError> {
+    /// The files of a segment that is gone, and the producer snapshots before the `next` one: they do
+    /// not know of records that are gone then.
+    fn forget(&mut self, segment: &Segment, next: Offset) -> Vec<PathBuf> {
         let mut paths = self.segment_files(segment);
         let old = self.snapshots.partition_point(|&snapshot| snapshot < next);
         let old = self.snapshots.drain(..old);
         paths.extend(old.map(|snapshot| self.home.path(snapshot, ext::SNAPSHOT)));
-        let mut renamed = Vec::with_capacity(paths.len());
-        for path in paths {
-            let mut to = path.as_os_str().to_owned();
-            to.push(".deleted");
-            let to = PathBuf::from(to);
-            match self.home.disk.rename(&path, &to) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                other => other.context("rename", &path)?,
-            }
-            renamed.push(to);
-        }
-        Ok(renamed)
+        paths
     }
 
     pub(crate) fn segment_files(&self, segment: &Segment) -> Vec<PathBuf> {

@@ -10,6 +10,7 @@ use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::error::{Context, StorageError};
 use crate::home::{Home, ext};
 use crate::log::{Foreseen, Log};
+use crate::names::NamesWork;
 use crate::txn_index;
 
 /// A flush that nobody waits for writes a producer snapshot after this part of
@@ -52,9 +53,12 @@ pub struct SharedFlush {
     pub covers: Flushed,
 }
 
-/// Files that a flush writes anew.
+/// What a flush does by name.
 struct SmallFiles {
     home: Home,
+    /// Segments that the log let go of: found again by a start, they are below those that count as
+    /// durable, and may not be on the disk themselves.
+    retiring: Option<NamesWork>,
     /// The text of `leader-epoch-checkpoint`, if it changed.
     epochs: Option<String>,
     snapshot: Option<(Offset, Vec<u8>)>,
@@ -83,6 +87,7 @@ impl FlushWork {
         for file in &self.files {
             file.sync().map_err(never_full)?;
         }
+        self.small.retire()?;
         let home = &self.small.home;
         let ours = home.ours.lock();
         if !*ours {
@@ -115,6 +120,7 @@ impl SharedFlush {
     /// As [`FlushWork::run`]; nothing may be assumed of any of the logs then.
     pub fn run(disk: &dyn Disk, root: &Path, flushes: &[Self]) -> io::Result<bool> {
         for SharedFlush { small, .. } in flushes {
+            small.retire()?;
             if *small.home.ours.lock() {
                 small.write_epochs()?;
             }
@@ -135,7 +141,11 @@ impl SharedFlush {
 
 impl SmallFiles {
     const fn is_empty(&self) -> bool {
-        self.epochs.is_none() && self.snapshot.is_none()
+        self.retiring.is_none() && self.epochs.is_none() && self.snapshot.is_none()
+    }
+
+    fn retire(&self) -> io::Result<()> {
+        self.retiring.as_ref().map_or(Ok(()), |names| names.run().map_err(io::Error::other))
     }
 
     /// Writes the leader epochs under a temporary name, to be synced before [`Self::name`].
@@ -209,7 +219,8 @@ impl Log {
     fn flush_work_with(&mut self, snapshot: bool) -> Result<FlushWork, StorageError> {
         self.write_indexes_before(snapshot)?;
         let files = self.files_to_sync(snapshot)?;
-        Ok(self.flush_of(files, self.small_files(snapshot)))
+        let small = self.small_files(snapshot);
+        Ok(self.flush_of(files, small))
     }
 
     /// The entries of everything below a producer snapshot must be in the files that are synced
@@ -234,11 +245,13 @@ impl Log {
         FlushWork { files, small, sync_names, sync_parent, covers }
     }
 
-    fn small_files(&self, snapshot: bool) -> (SmallFiles, Flushed) {
+    fn small_files(&mut self, snapshot: bool) -> (SmallFiles, Flushed) {
+        self.retiring.take_if(|names| names.is_done());
         let unsynced = &self.unsynced;
         let end_offset = self.next_offset;
         let small = SmallFiles {
             home: self.home.clone(),
+            retiring: self.retiring.clone(),
             epochs: unsynced.epochs.pending().then(|| self.epochs.to_text()),
             snapshot: snapshot.then(|| (end_offset, self.producers.to_snapshot())),
         };
@@ -307,8 +320,8 @@ impl Log {
 
     fn try_close(&mut self, now: Now) -> Result<(), StorageError> {
         let last = self.cut_to_size()?;
-        let work =
-            self.flush_of(self.files_to_sync(last.indexes)?, self.small_files(last.snapshot));
+        let small = self.small_files(last.snapshot);
+        let work = self.flush_of(self.files_to_sync(last.indexes)?, small);
         if !work.is_empty() {
             work.run().context("sync", &self.home.dir)?;
             self.flushed(work.covers, now);
@@ -340,7 +353,7 @@ impl Log {
     }
 
     fn cut_to_size(&mut self) -> Result<Closing, StorageError> {
-        self.settle_swap()?;
+        self.settle_names()?;
         let config = Arc::clone(&self.config);
         let mut indexes = false;
         if let Some(active) = self.segments.last_mut() {

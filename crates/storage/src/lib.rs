@@ -21,6 +21,7 @@ mod index_file;
 pub mod inspect;
 mod log;
 mod marker;
+mod names;
 mod open_files;
 mod producers;
 mod read;
@@ -35,16 +36,17 @@ mod validate;
 
 pub use append::Appended;
 pub use clean::{
-    CleanError, CleanProgress, CleanRules, CleanWork, Cleanable, Cleaning, Installing, NamesWork,
+    CleanError, CleanProgress, CleanRules, CleanWork, Cleanable, Cleaning, Installing,
 };
 pub use config::{LogConfig, OpenLog};
-pub use cut::DeleteWork;
+pub use cut::{DeleteWork, Retired};
 pub use disk::{DirEntry, Disk, DiskFile, OpenMode, Space};
 pub use epochs::{EpochCache, EpochEntry};
 pub use error::{AppendError, ProducerStateError, ReadError, StorageError, is_temporary};
 pub use flush::{FlushWork, Flushed, SharedFlush};
 pub use home::LogDisk;
 pub use log::Log;
+pub use names::NamesWork;
 pub use open_files::OpenFiles;
 pub use producers::{
     CompletedTxn, ProducerBatch, ProducerState, TxnEnd, TxnMarker, Unverified, VerificationGuard,

@@ -11,6 +11,7 @@ use crate::config::LogConfig;
 use crate::epochs::{EpochCache, EpochEntry};
 use crate::error::StorageError;
 use crate::home::Home;
+use crate::names::NamesWork;
 use crate::producers::{ProducerState, Producers};
 use crate::segment::Segment;
 use crate::tail::Tail;
@@ -35,6 +36,8 @@ pub struct Log {
     pub(crate) offline: bool,
     /// A compacted segment that is taking its place.
     pub(crate) swap: Option<Box<Swap>>,
+    /// Names of segments that retention took out; they may not have been changed yet.
+    pub(crate) retiring: Option<NamesWork>,
 }
 
 /// What only the active segment has.

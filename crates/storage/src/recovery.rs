@@ -146,6 +146,7 @@ impl Log {
             truncations: Arc::default(),
             offline: false,
             swap: None,
+            retiring: None,
         })
     }
 

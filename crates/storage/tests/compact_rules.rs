@@ -226,9 +226,9 @@ fn a_log_that_changes_meanwhile_is_left_as_it_is() {
         }),
         ("deletion", |log| {
             log.increase_log_start_offset(Offset(2));
-            for work in log.enforce_retention(Offset(4), at(0)).unwrap() {
-                work.run().unwrap();
-            }
+            let retired = log.enforce_retention(Offset(4), at(0)).unwrap().unwrap();
+            retired.names.run().unwrap();
+            retired.files.run().unwrap();
         }),
     ];
     for steps in 0..20 {

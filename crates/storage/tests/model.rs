@@ -107,8 +107,13 @@ fn run(steps: &[Step]) {
             }
             Step::Retain { bytes } => {
                 log.update_config(LogConfig { retention_bytes: *bytes, ..config.clone() });
-                let work = log.enforce_retention(log.log_end_offset(), at(0)).unwrap();
-                work.iter().for_each(|work| work.run().unwrap());
+                if let Some(retired) = log.enforce_retention(log.log_end_offset(), at(0)).unwrap() {
+                    // The log itself does it if nobody else does.
+                    if bytes % 2 == 0 {
+                        retired.names.run().unwrap();
+                        retired.files.run().unwrap();
+                    }
+                }
                 log.update_config(config.clone());
                 assert!(log.log_start_offset().0 >= model.start);
                 model.start = log.log_start_offset().0;

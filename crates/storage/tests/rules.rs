@@ -482,8 +482,11 @@ fn retention_keeps_what_age_size_and_high_watermark_protect() {
     let work = log.enforce_retention(Offset(bases[1]), at(10_000)).unwrap();
     assert_eq!(log.log_start_offset(), Offset(bases[1]), "not above the high watermark");
     assert_eq!(log.segment_bases().next(), Some(Offset(bases[1])));
+    let retired = work.unwrap();
+    assert!(!disk.tree().iter().any(|path| path.ends_with(".deleted")), "not under the lock");
+    retired.names.run().unwrap();
     assert!(disk.tree().iter().any(|path| path.ends_with("0.log.deleted")));
-    work.iter().for_each(|work| work.run().unwrap());
+    retired.files.run().unwrap();
     assert!(!disk.tree().iter().any(|path| path.ends_with(".deleted")));
     log.enforce_retention(end, at(10_000)).unwrap();
     assert_eq!((log.log_start_offset(), log.log_end_offset()), (end, end), "all too old");
@@ -496,7 +499,7 @@ fn retention_keeps_what_age_size_and_high_watermark_protect() {
 
     let compact = LogConfig { cleanup_delete: false, cleanup_compact: true, ..by_age };
     let (_, mut log) = fill(&compact);
-    assert!(log.enforce_retention(end, at(10_000)).unwrap().is_empty());
+    assert!(log.enforce_retention(end, at(10_000)).unwrap().is_none());
     assert!(log.increase_log_start_offset(Offset(bases[2] + 1)));
     log.enforce_retention(end, at(10_000)).unwrap();
     assert_eq!(log.segment_bases().next(), Some(Offset(bases[2])), "DeleteRecords frees segments");

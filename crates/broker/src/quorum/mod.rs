@@ -275,9 +275,10 @@ impl MetadataQuorum {
             let Action::LogStart { start } = action else { continue };
             state.log.increase_log_start_offset(start);
             let trimmed = state.log.enforce_retention(start, now).map_err(QuorumError::from);
-            if let Err(error) = trimmed.and_then(|work| {
-                for work in work {
-                    broker.run_at(work.due, Job::Delete(work));
+            if let Err(error) = trimmed.and_then(|retired| {
+                if let Some(retired) = retired {
+                    retired.names.run()?;
+                    broker.run_at(retired.files.due, Job::Delete(retired.files));
                 }
                 files::remove_older(&*self.disk, &self.dir, id)
             }) {

@@ -4,21 +4,21 @@
 //! the sources are gone before a file loses its `.swap`, and nothing else happens to the names before
 //! that is durable. A start after a crash undoes the swap before the first sync and finishes it after
 //! that. Renames and syncs, which wait for the file system's journal, are done without the partition's
-//! lock ([`NamesWork`]); meanwhile the log uses the new segment under its `.swap` names
+//! lock ([`crate::names`]); meanwhile the log uses the new segment under its `.swap` names
 //! ([`crate::home::Home::path`]). Whatever else changes names of the log settles the swap first.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ottla_protocol::ids::{Now, Offset, Timestamp};
-use parking_lot::Mutex;
 
 use super::output::{CLEANED, Output, SWAP};
 use super::work::{CleanWork, Source};
 use crate::cut::DeleteWork;
 use crate::error::StorageError;
-use crate::home::{Home, ext, file_name};
+use crate::home::{ext, file_name};
 use crate::log::Log;
+use crate::names::{Change, NamesWork, never_temporary, retired};
 use crate::segment::Segment;
 
 /// How far [`Log::install_step`] came.
@@ -29,63 +29,6 @@ pub enum Installing {
     Done(DeleteWork),
     /// The log was truncated or lost those segments meanwhile: abandon the cleaning.
     Abandoned,
-}
-
-/// Changes of names in a log's directory, and their sync. Whoever comes first does them; the others
-/// wait for that.
-#[derive(Clone)]
-pub struct NamesWork(Arc<Names>);
-
-struct Names {
-    home: Home,
-    changes: Vec<Change>,
-    /// Whether they succeeded, once they were tried.
-    done: Mutex<Option<bool>>,
-}
-
-enum Change {
-    Rename(PathBuf, PathBuf),
-    Remove(PathBuf),
-}
-
-impl NamesWork {
-    fn new(home: &Home, changes: Vec<Change>) -> Self {
-        Self(Arc::new(Names { home: home.clone(), changes, done: Mutex::new(None) }))
-    }
-
-    /// Changes the names and makes that durable, unless it was done already.
-    ///
-    /// # Errors
-    /// What the disk says; nothing may be assumed of the names then.
-    pub fn run(&self) -> Result<(), StorageError> {
-        let names = &*self.0;
-        let mut done = names.done.lock();
-        match *done {
-            Some(true) => Ok(()),
-            Some(false) => Err(StorageError::AlreadyOffline { path: names.home.dir.to_path_buf() }),
-            None => {
-                let changed = names.change();
-                *done = Some(changed.is_ok());
-                changed.map_err(never_temporary)
-            }
-        }
-    }
-}
-
-impl Names {
-    fn change(&self) -> Result<(), StorageError> {
-        let ours = self.home.ours.lock();
-        if !*ours {
-            return Ok(()); // The directory has another name: nobody starts from these.
-        }
-        for change in &self.changes {
-            match change {
-                Change::Rename(from, to) => self.home.rename(from, to)?,
-                Change::Remove(path) => self.home.remove(path)?,
-            }
-        }
-        self.home.sync_dir()
-    }
 }
 
 /// A swap that is under way.
@@ -123,7 +66,7 @@ impl Log {
     ) -> Result<Installing, StorageError> {
         self.check_online()?;
         if work.is_ready() {
-            self.settle_swap()?; // One that nobody went on with.
+            self.settle_names()?; // One that nobody went on with.
         }
         let done = self.next_install_step(work, now);
         self.watch(done.map_err(never_temporary))
@@ -138,7 +81,7 @@ impl Log {
         swap.names.run()?;
         match swap.stage {
             Stage::Named if work.is_stale() || !self.can_switch() => {
-                self.settle_swap().map(|()| Installing::Abandoned)
+                self.settle_names().map(|()| Installing::Abandoned)
             }
             Stage::Named => Ok(self.switch()),
             Stage::Switched => Ok(self.rename_swap()),
@@ -167,14 +110,17 @@ impl Log {
         }
     }
 
-    /// Ends a swap that is under way, before anything else happens to the names: one that the log
-    /// does not use yet is undone.
-    pub(crate) fn settle_swap(&mut self) -> Result<(), StorageError> {
-        let settled = self.try_settle_swap();
+    /// Changes the names that are to be changed and ends a swap that is under way, before anything else
+    /// happens to the names: a swap that the log does not use yet is undone.
+    pub(crate) fn settle_names(&mut self) -> Result<(), StorageError> {
+        let settled = self.try_settle_names();
         self.watch(settled.map_err(never_temporary))
     }
 
-    fn try_settle_swap(&mut self) -> Result<(), StorageError> {
+    fn try_settle_names(&mut self) -> Result<(), StorageError> {
+        if let Some(names) = self.retiring.take() {
+            names.run()?;
+        }
         while let Some(swap) = &self.swap {
             swap.names.run()?;
             match swap.stage {
@@ -204,7 +150,7 @@ impl Log {
         let base = output.base;
         let name = |ext, suffix| Output::name(&self.home, base, ext, suffix);
         let renames = output.files().map(|ext| Change::Rename(name(ext, CLEANED), name(ext, SWAP)));
-        let names = NamesWork::new(&self.home, renames.collect());
+        let names = NamesWork::new(&self.home, renames.chain([Change::Sync]).collect());
         let (stage, replaced) = (Stage::Named, Vec::new());
         let swap = Swap { stage, names: names.clone(), base, sources, output, replaced };
         self.swap = Some(Box::new(swap));
@@ -234,10 +180,9 @@ impl Log {
         let end = first + swap.sources.len();
         let replaced: Vec<Segment> = self.segments.splice(first..end, [segment]).collect();
         let paths = self.forget_replaced(&replaced);
-        swap.replaced = paths.iter().map(|path| deleted(path)).collect();
-        let renames = paths.into_iter().zip(&swap.replaced);
-        let renames = renames.map(|(path, to)| Change::Rename(path, to.clone())).collect();
-        swap.names = NamesWork::new(&self.home, renames);
+        swap.replaced = paths.iter().map(|path| retired(path)).collect();
+        let renames = paths.into_iter().map(Change::Retire).chain([Change::Sync]);
+        swap.names = NamesWork::new(&self.home, renames.collect());
         swap.stage = Stage::Switched;
         let names = swap.names.clone();
         self.home.set_swapping(Some(swap.base));
@@ -272,6 +217,7 @@ impl Log {
             // It had to replace the old one; a log without aborted transactions has none.
             changes.push(Change::Remove(own(ext::TXN_INDEX)));
         }
+        changes.push(Change::Sync);
         swap.names = NamesWork::new(&self.home, changes);
         swap.stage = Stage::Renamed;
         Installing::Names(swap.names.clone())
@@ -282,22 +228,5 @@ impl Log {
         let files = self.swap.take().map(|swap| swap.replaced).unwrap_or_default();
         let due = now.monotonic.plus_millis(self.config.file_delete_delay_ms);
         Installing::Done(DeleteWork { disk: Arc::clone(&self.home.disk), due, files })
-    }
-}
-
-fn deleted(path: &Path) -> PathBuf {
-    let mut to = path.as_os_str().to_owned();
-    to.push(".deleted");
-    PathBuf::from(to)
-}
-
-/// A disk that is full in the middle of the renames is as bad as a broken one.
-fn never_temporary(error: StorageError) -> StorageError {
-    match error {
-        StorageError::Full { action, path, source }
-        | StorageError::TooManyFiles { action, path, source } => {
-            StorageError::Offline { action, path, source }
-        }
-        other => other,
     }
 }

@@ -21,8 +21,8 @@ mod plan;
 mod transactions;
 mod work;
 
+pub use install::Installing;
 pub(crate) use install::Swap;
-pub use install::{Installing, NamesWork};
 pub use plan::{CleanProgress, CleanRules, Cleanable};
 pub use work::{CleanError, CleanWork, Cleaning};
 

@@ -124,7 +124,7 @@ impl Log {
         cleanable: &Cleanable,
         now: Now,
     ) -> Result<CleanWork, StorageError> {
-        self.settle_swap()?;
+        self.settle_names()?;
         let upper = cleanable.upper_bound;
         let end = self.segments.partition_point(|segment| segment.base < upper);
         let mut sources = Vec::with_capacity(end);

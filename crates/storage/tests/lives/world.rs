@@ -409,8 +409,14 @@ impl World {
         // Retention may delete everything: all of it is replicated here.
         let before = std::mem::replace(&mut self.model.log_start, self.model.end);
         let durable = self.model.durable;
-        let work = self.log()?.enforce_retention(end, now)?;
-        self.deletions.extend(work);
+        let retired = self.log()?.enforce_retention(end, now)?;
+        if let Some(retired) = retired {
+            // If nobody changes the names, the log itself does before it changes others.
+            if self.rng.chance(3, 4) {
+                retired.names.run()?;
+                self.deletions.push(retired.files);
+            }
+        }
         self.model.log_start = self.log()?.log_start_offset().0.max(before);
         self.model.durable = durable.max(self.model.log_start.min(durable));
         if self.rng.chance(1, 2) {
