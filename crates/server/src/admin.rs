@@ -1,6 +1,7 @@
 //! The admin listener: health and metrics over HTTP, on a thread and a runtime of its own, so that
 //! it answers while data threads are busy.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,6 +12,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use ottla_config::{BrokerConfig, keys};
 
 use crate::error::StartError;
 use crate::metrics;
@@ -22,14 +24,30 @@ pub(crate) struct Admin {
     _stop: tokio::sync::oneshot::Sender<()>,
 }
 
-/// Starts the listener on `address` (`host:port`); none if it is empty.
-pub(crate) fn start(address: &str, observed: Observed) -> Result<Option<Admin>, StartError> {
-    if address.trim().is_empty() {
+/// Starts the listener of `ottla.admin.listener`; none if it is empty, or if nobody asked for the
+/// default address and it is taken: a second node of this host serves its clients all the same.
+pub(crate) fn start(
+    config: &BrokerConfig,
+    observed: Observed,
+) -> Result<Option<Admin>, StartError> {
+    let address = config.get(keys::OTTLA_ADMIN_LISTENER).trim();
+    if address.is_empty() {
         return Ok(None);
     }
     let fail =
         |error| StartError::Listen { listener: format!("ottla.admin.listener={address}"), error };
-    let socket = std::net::TcpListener::bind(address.trim()).map_err(fail)?;
+    let socket = match std::net::TcpListener::bind(address) {
+        Err(error)
+            if error.kind() == ErrorKind::AddrInUse && !config.is_set("ottla.admin.listener") =>
+        {
+            tracing::warn!(
+                "no health checks and metrics over HTTP: {address} is in use; set \
+                 ottla.admin.listener to another address, or to nothing"
+            );
+            return Ok(None);
+        }
+        bound => bound.map_err(fail)?,
+    };
     socket.set_nonblocking(true).map_err(fail)?;
     let local = socket.local_addr().map_err(fail)?;
     let (stop, stopped) = tokio::sync::oneshot::channel();

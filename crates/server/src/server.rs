@@ -183,7 +183,7 @@ impl Node {
             recent: Mutex::default(),
             is_ready,
         };
-        let admin = admin::start(config.get(keys::OTTLA_ADMIN_LISTENER), observed)?;
+        let admin = admin::start(&config, observed)?;
         Ok(Self { broker, env, net, controller, addresses, admin })
     }
 

@@ -154,6 +154,23 @@ fn the_admin_listener_tells_health_and_counts_requests() {
 }
 
 #[test]
+fn a_second_node_starts_without_the_default_admin_listener() {
+    // Whoever has the port: it is in use.
+    let _taken = std::net::TcpListener::bind("127.0.0.1:9644");
+    let scratch = Scratch::new("second");
+    let runtime = ottla_server::runtime().unwrap();
+    let mut options = options(&scratch.0);
+    options.overrides.retain(|(key, _)| key != "ottla.admin.listener");
+    let node = start(&options, &runtime).unwrap();
+    assert_eq!(node.admin_address(), None);
+    runtime.block_on(topics(&node));
+    node.stop(&runtime);
+    options.overrides.push(("ottla.admin.listener".to_owned(), "127.0.0.1:9644".to_owned()));
+    let error = start(&options, &runtime).err().unwrap().to_string();
+    assert!(error.contains("ottla.admin.listener=127.0.0.1:9644"), "{error}");
+}
+
+#[test]
 fn a_page_of_metrics_tells_the_traffic_of_each_topic_and_how_long_requests_took() {
     use ottla_protocol::ids::Timestamp;
     use ottla_protocol::messages as m;

@@ -64,7 +64,8 @@ pub(super) const KEYS: &[KeyDef] = &[
         "ottla.admin.listener",
         Is("127.0.0.1:9644"),
         "Address of the HTTP listener for health, metrics and administration, as `host:port`; empty \
-         for none. It has no authentication, so keep it off public interfaces.",
+         for none. It has no authentication, so keep it off public interfaces. Where the default is \
+         taken by another process and nothing else is set, there is none.",
     )
     .read(),
     KeyDef::long(
