@@ -226,7 +226,9 @@ impl Connection {
                 answered.record_latency(&self.broker);
                 self.in_flight.push_back(answered);
             }
-            Ok(ErasedReply::Silent) => {}
+            Ok(ErasedReply::Silent) => {
+                record_latency(&self.broker, &request, &usage, now.monotonic);
+            }
             Ok(ErasedReply::Wait(wait)) => {
                 let deadline = wait.deadline();
                 let state = State::Parked(Parked { wait, waiter, deadline });
@@ -272,9 +274,7 @@ impl InFlight {
 
     /// Counts how long the request took, now that its answer is ready.
     fn record_latency(&self, broker: &Broker) {
-        let total_us = self.usage.ended.0.saturating_sub(self.arrived.0);
-        let times = (total_us, self.usage.handler_us.min(total_us));
-        broker.metrics.record_latency(self.request.row.key, self.usage.of_replica, times);
+        record_latency(broker, &self.request, &self.usage, self.arrived);
     }
 
     /// Whether a request of a pipelined API may start behind this one.
@@ -331,4 +331,11 @@ impl InFlight {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Counts how long a request took whose answer is ready, or that gets none.
+fn record_latency(broker: &Broker, request: &RequestInfo, usage: &Usage, arrived: Monotonic) {
+    let total_us = usage.ended.0.saturating_sub(arrived.0);
+    let times = (total_us, usage.handler_us.min(total_us));
+    broker.metrics.record_latency(request.row.key, usage.of_replica, times);
 }

@@ -170,6 +170,18 @@ fn a_producer_that_wants_no_answer_pauses_too() {
 }
 
 #[test]
+fn a_request_that_wants_no_answer_has_a_latency() {
+    let mut bench = Bench::new();
+    bench.create(7, "t", 1);
+    for acks in [0, 1, 0] {
+        bench.send(9, &produce(100, acks));
+    }
+    let latencies = bench.node.broker.metrics.latencies();
+    let (_, produce) = latencies.iter().find(|(name, _)| *name == "Produce").unwrap();
+    assert_eq!(produce.total.count(), 3);
+}
+
+#[test]
 fn a_consumer_over_its_quota_gets_no_records_until_its_pause_is_over() {
     let mut bench = Bench::new();
     bench.create(7, "t", 1);

@@ -290,7 +290,9 @@ impl Log {
     }
 }
 
-/// Cuts one segment and syncs what is left of it. Returns the log end.
+/// Cuts one segment and syncs its records. Its indexes are synced with the next producer snapshot: a
+/// start after a crash makes entries above the newest one below the recovery point anew. Returns the log
+/// end.
 fn truncate_segment(
     segment: &mut Segment,
     home: &crate::home::Home,
@@ -307,8 +309,6 @@ fn truncate_segment(
     segment.durable = false;
     segment.index.truncate_to_offset(home, end)?;
     segment.time_index.truncate_to_offset(home, end)?;
-    segment.index.handle(home)?.sync().context("sync", &path)?;
-    segment.time_index.handle(home)?.sync().context("sync", &path)?;
     if segment.txn_len > 0 {
         segment.txn_len = txn_index::truncate(home, segment.base, end)?;
     }

@@ -11,7 +11,8 @@ use crate::home::{Home, ext, parse_name};
 use crate::scan::{Scanner, Step, WALK_CHUNK};
 
 /// Removes `.deleted`, `.cleaned` and `.tmp` files and finishes a swap: a `.log.swap` is complete
-/// when it exists under that name, unless `.cleaned` files say that its siblings never were.
+/// when it exists under that name, unless `.cleaned` files say that its siblings never were. Without it
+/// they are what is left of a swap that was undone, and would not fit the log that is there.
 pub(crate) fn tidy(home: &Home, entries: &[DirEntry]) -> Result<(), StorageError> {
     let names = || entries.iter().filter(|entry| !entry.is_dir).map(|entry| entry.name.as_str());
     let first_cleaned = names()
@@ -31,14 +32,23 @@ pub(crate) fn tidy(home: &Home, entries: &[DirEntry]) -> Result<(), StorageError
             }
         }
     }
-    let swapped: BTreeSet<Offset> = swaps.iter().map(|(base, _)| *base).collect();
-    for (base, _) in swaps.iter().filter(|(_, ext)| *ext == ext::LOG) {
+    let logs = swaps.iter().filter(|(_, ext)| *ext == ext::LOG);
+    let swapped: BTreeSet<Offset> = logs.map(|(base, _)| *base).collect();
+    for base in &swapped {
         drop_replaced(home, entries, *base, &swapped)?;
     }
+    for (base, ext) in swaps.into_iter().filter(|(_, ext)| *ext != ext::LOG) {
+        let path = swap_path(home, base, ext);
+        if swapped.contains(&base) {
+            home.rename(&path, &home.path(base, ext))?;
+        } else {
+            home.remove(&path)?;
+        }
+    }
+    home.sync_dir()?;
     // The log comes last: while it has the suffix, this is done again after another crash.
-    swaps.sort_by_key(|(base, ext)| (*ext == ext::LOG, *base));
-    for (base, ext) in swaps {
-        home.rename(&swap_path(home, base, ext), &home.path(base, ext))?;
+    for base in swapped {
+        home.rename(&swap_path(home, base, ext::LOG), &home.path(base, ext::LOG))?;
     }
     home.sync_dir()
 }

@@ -90,6 +90,17 @@ fn clean_twice(log: &mut Log, model: &Model) -> Done {
     clean(log, model)
 }
 
+/// As [`clean`], after a cleaning that nobody went on with when its segment had its `.swap` names.
+fn clean_after_one_undone(log: &mut Log, model: &Model) -> Done {
+    let started = try_start(log, &RULES, model.progress, model.now)?;
+    let Some(mut work) = started else { return Ok(()) };
+    while work.step(1 << 20)? == Cleaning::Working {}
+    if let Installing::Names(named) = log.install_step(&mut work, at(model.now))? {
+        named.run()?;
+    }
+    clean(log, model)
+}
+
 fn check(disk: &MemDisk, model: &Model, recovery_point: Offset, end: Offset, context: &str) {
     let options = OpenLog { recovery_point, ..unclean(Offset(0)) };
     let (mut log, report) =
@@ -162,6 +173,42 @@ fn a_crash_while_a_swap_is_ended_by_the_next_one_loses_nothing() {
     for seed in 0..2 {
         let died = (0..500).take_while(|ops| crash_at((seed, *ops), clean_twice, |_| {})).count();
         assert!((20..500).contains(&died), "seed {seed}: {died} operations");
+    }
+}
+
+#[test]
+fn a_crash_while_a_swap_is_undone_loses_nothing() {
+    for seed in 0..6 {
+        let crash = |ops: &u64| crash_at((seed, *ops), clean_after_one_undone, |_| {});
+        let died = (0..60).take_while(crash).count();
+        assert!((20..=60).contains(&died), "seed {seed}: {died} operations");
+    }
+}
+
+#[test]
+fn a_crash_while_a_start_finishes_a_swap_loses_nothing() {
+    for (seed, steps) in (0..4).flat_map(|seed| (1..=3).map(move |steps| (seed, steps))) {
+        let disk = MemDisk::with_dirs(&["/data"]);
+        let (mut log, model) = prepared(seed, &disk);
+        let end = log.log_end_offset();
+        let mut work = start(&mut log, &RULES, model.progress, model.now).unwrap();
+        while work.step(1 << 20).unwrap() == Cleaning::Working {}
+        for _ in 0..steps {
+            if let Installing::Names(names) = log.install_step(&mut work, at(model.now)).unwrap() {
+                names.run().unwrap();
+            }
+        }
+        disk.kill();
+        for ops in 0..30 {
+            let started = disk.crash(seed);
+            started.crash_after_ops(ops);
+            let _ = open(&started, &small_compacted(), unclean(Offset(0)));
+            started.kill();
+            for crash in 0..6 {
+                let context = format!("seed {seed}, {steps} steps, operation {ops}, crash {crash}");
+                check(&started.crash(crash), &model, Offset(0), end, &context);
+            }
+        }
     }
 }
 

@@ -124,19 +124,26 @@ impl Log {
         while let Some(swap) = &self.swap {
             swap.names.run()?;
             match swap.stage {
-                Stage::Named => {
-                    let Some(swap) = self.swap.take() else { return Ok(()) };
-                    for ext in swap.output.files() {
-                        self.home.remove(&Output::name(&self.home, swap.base, ext, SWAP))?;
-                    }
-                    return self.home.sync_dir();
-                }
+                Stage::Named => return self.undo_swap(),
                 Stage::Switched => drop(self.rename_swap()),
                 Stage::Renamed => {
                     self.home.set_swapping(None);
                     self.swap = None;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// The log goes first: without it a start removes the others, which would not fit that of the
+    /// source. It does not matter when the last name is gone.
+    fn undo_swap(&mut self) -> Result<(), StorageError> {
+        let Some(swap) = self.swap.take() else { return Ok(()) };
+        let name = |ext| Output::name(&self.home, swap.base, ext, SWAP);
+        self.home.remove(&name(ext::LOG))?;
+        self.home.sync_dir()?;
+        for ext in swap.output.files().filter(|ext| *ext != ext::LOG) {
+            self.home.remove(&name(ext))?;
         }
         Ok(())
     }
@@ -206,7 +213,9 @@ impl Log {
         all
     }
 
-    /// The log comes last: while it has the suffix, a start after a crash does this again.
+    /// The log comes last: while it has the suffix, a start after a crash does this again. What has the
+    /// suffix without it is removed by a start, which makes lost indexes anew; a transaction index may be
+    /// lost, since the records of aborted transactions are gone.
     fn rename_swap(&mut self) -> Installing {
         let Some(swap) = &mut self.swap else { return Installing::Abandoned };
         let swapped = |ext| Output::name(&self.home, swap.base, ext, SWAP);
