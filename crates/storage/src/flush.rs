@@ -145,7 +145,13 @@ impl SmallFiles {
     }
 
     fn retire(&self) -> io::Result<()> {
-        self.retiring.as_ref().map_or(Ok(()), |names| names.run().map_err(io::Error::other))
+        match self.retiring.as_ref().map_or(Ok(()), NamesWork::run) {
+            Ok(()) => Ok(()),
+            Err(StorageError::Full { source, .. } | StorageError::TooManyFiles { source, .. }) => {
+                Err(source)
+            }
+            Err(error) => Err(io::Error::other(error)),
+        }
     }
 
     /// Writes the leader epochs under a temporary name, to be synced before [`Self::name`].

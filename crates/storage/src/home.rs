@@ -23,7 +23,7 @@ pub(crate) mod ext {
 }
 
 /// Ends the names of a compacted segment's files until those it was made of are gone.
-const SWAP: &str = ".swap";
+pub(crate) const SWAP: &str = ".swap";
 
 /// The disk of many logs, with their common bound on open files.
 #[derive(Clone)]
@@ -88,7 +88,8 @@ impl Home {
         let existing = if mode == OpenMode::Create { OpenMode::ReadWrite } else { mode };
         match self.disk.open(path, existing) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.disk.open(Path::new(own), mode).context("open", path)
+                let own = Path::new(own);
+                self.disk.open(own, mode).context("open", own)
             }
             opened => opened.context("open", path),
         }

@@ -260,13 +260,20 @@ impl Log {
         self.offline = true;
     }
 
+    /// Whether segments that retention took out may have their names still.
+    #[must_use]
+    pub fn is_retiring(&self) -> bool {
+        self.retiring.as_ref().is_some_and(|names| !names.is_done())
+    }
+
     /// Closes the files until they are needed again, to bound the open ones.
     pub fn release_files(&mut self) {
         self.segments.iter_mut().for_each(Segment::release);
     }
 
     /// The directory is about to get another name: a flush that is under way writes nothing more
-    /// into what may then have its name. Waits while one writes small files.
+    /// into what may then have its name, and no names are changed there. Waits while one writes small
+    /// files, and while names are changed.
     pub fn leave_directory(&self) {
         *self.home.ours.lock() = false;
     }

@@ -14,7 +14,8 @@ use crate::error::{Context, StorageError};
 use crate::home::Home;
 
 /// Changes of names in a log's directory, and their syncs. Whoever comes first makes them; the others
-/// wait for that. If nobody does, the log does before it changes other names.
+/// wait for that. If nobody does, the log does before it removes or replaces other segments, or a flush
+/// before it counts records as durable.
 #[derive(Clone)]
 pub struct NamesWork(Arc<Names>);
 
@@ -52,7 +53,8 @@ impl NamesWork {
     /// another name meanwhile: nobody starts from these then.
     ///
     /// # Errors
-    /// What the disk says; nothing may be assumed of the names then.
+    /// What the disk says. A full disk or too many open files stop retention, which is tried again with
+    /// the next call; after any other error nothing may be assumed of the names.
     pub fn run(&self) -> Result<(), StorageError> {
         let names = &*self.0;
         let mut done = names.done.lock();
@@ -60,15 +62,23 @@ impl NamesWork {
             Some(true) => Ok(()),
             Some(false) => Err(StorageError::AlreadyOffline { path: names.home.dir.to_path_buf() }),
             None => {
-                let changed = names.change();
+                let changed = match names.change() {
+                    Err(error) if !error.is_fatal() && names.is_repeatable() => return Err(error),
+                    changed => changed.map_err(never_temporary),
+                };
                 *done = Some(changed.is_ok());
-                changed.map_err(never_temporary)
+                changed
             }
         }
     }
 }
 
 impl Names {
+    /// Whether all may be done again after some were.
+    fn is_repeatable(&self) -> bool {
+        self.changes.iter().all(|change| matches!(change, Change::Retire(_) | Change::Sync))
+    }
+
     fn change(&self) -> Result<(), StorageError> {
         let home = &self.home;
         let ours = home.ours.lock();

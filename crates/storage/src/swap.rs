@@ -12,7 +12,8 @@ use crate::scan::{Scanner, Step, WALK_CHUNK};
 
 /// Removes `.deleted`, `.cleaned` and `.tmp` files and finishes a swap: a `.log.swap` is complete
 /// when it exists under that name, unless `.cleaned` files say that its siblings never were. Without it
-/// they are what is left of a swap that was undone, and would not fit the log that is there.
+/// they are removed: after a swap that was undone they would not fit the log that is there, and what a
+/// swap that was finished lacks then is made anew.
 pub(crate) fn tidy(home: &Home, entries: &[DirEntry]) -> Result<(), StorageError> {
     let names = || entries.iter().filter(|entry| !entry.is_dir).map(|entry| entry.name.as_str());
     let first_cleaned = names()

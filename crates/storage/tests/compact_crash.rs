@@ -185,20 +185,26 @@ fn a_crash_while_a_swap_is_undone_loses_nothing() {
     }
 }
 
+/// A disk on which a compacted segment came some steps far, and what is in the log, up to where.
+fn in_the_middle_of_a_swap(seed: u64, steps: usize) -> (MemDisk, Model, Offset) {
+    let disk = MemDisk::with_dirs(&["/data"]);
+    let (mut log, model) = prepared(seed, &disk);
+    let end = log.log_end_offset();
+    let mut work = start(&mut log, &RULES, model.progress, model.now).unwrap();
+    while work.step(1 << 20).unwrap() == Cleaning::Working {}
+    for _ in 0..steps {
+        if let Installing::Names(names) = log.install_step(&mut work, at(model.now)).unwrap() {
+            names.run().unwrap();
+        }
+    }
+    disk.kill();
+    (disk, model, end)
+}
+
 #[test]
 fn a_crash_while_a_start_finishes_a_swap_loses_nothing() {
     for (seed, steps) in (0..4).flat_map(|seed| (1..=3).map(move |steps| (seed, steps))) {
-        let disk = MemDisk::with_dirs(&["/data"]);
-        let (mut log, model) = prepared(seed, &disk);
-        let end = log.log_end_offset();
-        let mut work = start(&mut log, &RULES, model.progress, model.now).unwrap();
-        while work.step(1 << 20).unwrap() == Cleaning::Working {}
-        for _ in 0..steps {
-            if let Installing::Names(names) = log.install_step(&mut work, at(model.now)).unwrap() {
-                names.run().unwrap();
-            }
-        }
-        disk.kill();
+        let (disk, model, end) = in_the_middle_of_a_swap(seed, steps);
         for ops in 0..30 {
             let started = disk.crash(seed);
             started.crash_after_ops(ops);
@@ -208,6 +214,24 @@ fn a_crash_while_a_start_finishes_a_swap_loses_nothing() {
                 let context = format!("seed {seed}, {steps} steps, operation {ops}, crash {crash}");
                 check(&started.crash(crash), &model, Offset(0), end, &context);
             }
+        }
+    }
+}
+
+#[test]
+fn a_crash_in_the_compaction_after_a_start_that_finished_a_swap_loses_nothing() {
+    for (seed, ops) in (0..3).flat_map(|seed| (0..25).map(move |ops| (seed, ops))) {
+        let (disk, model, end) = in_the_middle_of_a_swap(seed, 2);
+        let started = disk.crash_keep_all();
+        // Nothing else is synced by this start.
+        let options = OpenLog { recovery_point: end, clean: true, ..unclean(Offset(0)) };
+        let (mut log, _) = open(&started, &small_compacted(), options).unwrap();
+        started.crash_after_ops(ops);
+        let _ = clean(&mut log, &model);
+        started.kill();
+        for crash in 0..8 {
+            let context = format!("seed {seed}, operation {ops}, crash {crash}");
+            check(&started.crash(crash), &model, Offset(0), end, &context);
         }
     }
 }

@@ -275,7 +275,7 @@ fn a_topic_that_is_deleted_while_a_compacted_segment_takes_its_place_is_no_error
         let mut sync = None;
         for step in 0..=steps {
             let Installing::Names(names) = log.install_step(&mut work, at(0)).unwrap() else {
-                panic!("step {step} needs a sync");
+                panic!("step {step} changes names");
             };
             sync = Some(names);
             if step < steps {

@@ -166,7 +166,12 @@ fn a_reader_finds_every_record_between_any_two_renames() {
 #[test]
 fn a_change_of_the_log_ends_a_swap_whose_names_were_not_changed() {
     type Change = fn(&mut Log);
-    let changes: [Change; 3] = [
+    let changes: [Change; 4] = [
+        |log| {
+            let kept = log.segment_bases().nth(1).unwrap();
+            log.increase_log_start_offset(kept);
+            log.enforce_retention(log.log_end_offset(), at(0)).unwrap().unwrap();
+        },
         |log| log.truncate_to(log.log_end_offset().plus(-1)).unwrap(),
         |log| {
             log.truncate_fully_and_start_at(Offset(1000), ottla_protocol::ids::Timestamp(T0))

@@ -13,9 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::*;
-use ottla_protocol::ids::{Offset, ProducerId};
-use ottla_storage::{AppendError, Disk, Log, LogConfig, StorageError};
-use ottla_testkit::{MemDisk, Rng};
+use ottla_protocol::ids::{LeaderEpoch, Offset, ProducerId};
+use ottla_storage::{
+    AppendError, Disk, Log, LogConfig, ProduceRules, SharedFlush, StorageError, is_temporary,
+    validate,
+};
+use ottla_testkit::{Errno, Fault, MemDisk, OpKind, Rng};
 
 /// What the log must hold: the value at every offset, and up to where it was flushed.
 #[derive(Clone, Default)]
@@ -309,6 +312,79 @@ fn delete_until_dead(records: i32, retention_bytes: i64, ops: u64) -> bool {
         assert_eq!(offsets, want, "{context}");
     }
     died
+}
+
+/// Retention may take out segments that were never synced. A start that found them would cut the log
+/// there, so that what is flushed above them counts only once they have other names.
+#[test]
+fn what_is_flushed_above_retired_segments_is_not_lost_with_them() {
+    for shared in [false, true] {
+        let disk = MemDisk::with_dirs(&["/data"]);
+        let config = LogConfig { retention_bytes: 2500, retention_ms: -1, ..small() };
+        let (mut log, _) = open(&disk, &config, unclean(Offset(0))).unwrap();
+        for i in 0..40 {
+            append(&mut log, &build(idempotent(7, 0, i), 0, &["x".repeat(100).as_str()])).unwrap();
+        }
+        let end = log.log_end_offset();
+        let retired = log.enforce_retention(end, at(0)).unwrap();
+        assert!(retired.is_some(), "nobody changes the names");
+        if shared {
+            let flush = log.shared_flush().unwrap();
+            assert!(SharedFlush::run(&disk, Path::new("/data"), &[flush]).unwrap());
+        } else {
+            flush(&mut log);
+        }
+        for crash in 0..12 {
+            let (log, report) = open(&disk.crash(crash), &config, unclean(Offset(0))).unwrap();
+            assert_eq!(log.log_end_offset(), end, "shared: {shared}, crash {crash}: {report:?}");
+        }
+    }
+}
+
+#[test]
+fn retention_on_a_full_disk_is_tried_again() {
+    let disk = MemDisk::with_dirs(&["/data"]);
+    let config = LogConfig { retention_bytes: 2500, retention_ms: -1, ..small() };
+    let (mut log, _) = open(&disk, &config, unclean(Offset(0))).unwrap();
+    for i in 0..40 {
+        append(&mut log, &build(idempotent(7, 0, i), 0, &["x".repeat(100).as_str()])).unwrap();
+    }
+    flush(&mut log);
+    let retired = log.enforce_retention(log.log_end_offset(), at(0)).unwrap().unwrap();
+    disk.fail(Fault::on(OpKind::Rename).error(Errno::NoSpace));
+    let error = retired.names.run().unwrap_err();
+    assert!(!error.is_fatal(), "{error}");
+    append(&mut log, &build(idempotent(7, 0, 40), 0, &["y"])).unwrap();
+    let error = log.flush_work().unwrap().run().unwrap_err();
+    assert!(is_temporary(&error), "{error}");
+    assert!(log.is_retiring() && !log.is_offline());
+    disk.clear_faults();
+    flush(&mut log);
+    assert!(!log.is_retiring());
+    assert!(disk.tree().iter().any(|name| name.ends_with(".log.deleted")), "{:?}", disk.tree());
+}
+
+#[test]
+fn leader_epochs_that_were_truncated_do_not_come_back() {
+    let disk = MemDisk::with_dirs(&["/data"]);
+    let (mut log, _) = open(&disk, &config(), unclean(Offset(0))).unwrap();
+    let append = |log: &mut Log, epoch| {
+        let bytes = batch(0, &["a", "b"]);
+        let valid = validate(&bytes, &ProduceRules::default(), at(0)).unwrap();
+        log.append_as_leader(&valid, None, LeaderEpoch(epoch), at(0)).unwrap();
+    };
+    append(&mut log, 1);
+    append(&mut log, 1);
+    append(&mut log, 3);
+    flush(&mut log);
+    log.truncate_to(Offset(2)).unwrap();
+    for _ in 0..3 {
+        append(&mut log, 1);
+    }
+    flush(&mut log);
+    let (log, _) = open(&disk.crash_drop_all(), &config(), unclean(Offset(0))).unwrap();
+    assert_eq!(log.log_end_offset(), Offset(8));
+    assert_eq!(log.epoch_at(Offset(7)), Some(LeaderEpoch(1)), "{:?}", log.epochs());
 }
 
 #[test]

@@ -376,6 +376,10 @@ impl Partition {
     ) -> Result<T, PartitionError> {
         self.check_online()?;
         let mut state = self.state.lock();
+        if state.deleted {
+            // Names are not changed any more.
+            return Err(PartitionError::NotLeader);
+        }
         state.check_leader(None)?;
         replace(&mut state.log).map_err(|error| self.storage_failed(&error))
     }
@@ -454,13 +458,14 @@ impl Partition {
         self.state.lock().log.flushed_offset()
     }
 
-    /// The log start offset, if the files alone do not tell it.
+    /// The log start offset, if the files alone do not tell it, also because retention's have their
+    /// names still.
     #[must_use]
     pub fn log_start_to_checkpoint(&self) -> Option<Offset> {
         let state = self.state.lock();
         let start = state.log.log_start_offset();
         let first = state.log.segment_bases().next().unwrap_or(Offset::ZERO);
-        (start > first).then_some(start)
+        (start > first || state.log.is_retiring()).then_some(start)
     }
 
     /// Registers for the next append, or anything else that changes what a fetch would answer.

@@ -271,20 +271,23 @@ impl MetadataQuorum {
             }
         };
         let actions = state.raft.step(input, now).unwrap_or_default();
+        let mut trimmed = None;
         for action in actions {
             let Action::LogStart { start } = action else { continue };
             state.log.increase_log_start_offset(start);
-            let trimmed = state.log.enforce_retention(start, now).map_err(QuorumError::from);
-            if let Err(error) = trimmed.and_then(|retired| {
-                if let Some(retired) = retired {
-                    retired.names.run()?;
-                    broker.run_at(retired.files.due, Job::Delete(retired.files));
-                }
-                files::remove_older(&*self.disk, &self.dir, id)
-            }) {
-                tracing::warn!("old metadata segments were not removed: {error}");
-            }
+            trimmed = Some(state.log.enforce_retention(start, now));
             state.snapshots = vec![id];
+        }
+        drop(state);
+        let Some(trimmed) = trimmed else { return };
+        if let Err(error) = trimmed.map_err(QuorumError::from).and_then(|retired| {
+            if let Some(retired) = retired {
+                retired.names.run()?;
+                broker.run_at(retired.files.due, Job::Delete(retired.files));
+            }
+            files::remove_older(&*self.disk, &self.dir, id)
+        }) {
+            tracing::warn!("old metadata segments were not removed: {error}");
         }
     }
 

@@ -5,18 +5,18 @@
 //! that is durable. A start after a crash undoes the swap before the first sync and finishes it after
 //! that. Renames and syncs, which wait for the file system's journal, are done without the partition's
 //! lock ([`crate::names`]); meanwhile the log uses the new segment under its `.swap` names
-//! ([`crate::home::Home::path`]). Whatever else changes names of the log settles the swap first.
+//! ([`crate::home::Home::path`]). Whatever else removes or replaces segments settles the swap first.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use ottla_protocol::ids::{Now, Offset, Timestamp};
 
-use super::output::{CLEANED, Output, SWAP};
+use super::output::{CLEANED, Output};
 use super::work::{CleanWork, Source};
 use crate::cut::DeleteWork;
 use crate::error::StorageError;
-use crate::home::{ext, file_name};
+use crate::home::{SWAP, ext, file_name};
 use crate::log::Log;
 use crate::names::{Change, NamesWork, never_temporary, retired};
 use crate::segment::Segment;
@@ -69,7 +69,7 @@ impl Log {
             self.settle_names()?; // One that nobody went on with.
         }
         let done = self.next_install_step(work, now);
-        self.watch(done.map_err(never_temporary))
+        self.watch(done)
     }
 
     fn next_install_step(
@@ -114,17 +114,18 @@ impl Log {
     /// happens to the names: a swap that the log does not use yet is undone.
     pub(crate) fn settle_names(&mut self) -> Result<(), StorageError> {
         let settled = self.try_settle_names();
-        self.watch(settled.map_err(never_temporary))
+        self.watch(settled)
     }
 
     fn try_settle_names(&mut self) -> Result<(), StorageError> {
-        if let Some(names) = self.retiring.take() {
+        if let Some(names) = &self.retiring {
             names.run()?;
+            self.retiring = None;
         }
         while let Some(swap) = &self.swap {
             swap.names.run()?;
             match swap.stage {
-                Stage::Named => return self.undo_swap(),
+                Stage::Named => return self.undo_swap().map_err(never_temporary),
                 Stage::Switched => drop(self.rename_swap()),
                 Stage::Renamed => {
                     self.home.set_swapping(None);

@@ -71,9 +71,8 @@ pub(crate) struct Output {
     indexed: Timestamp,
 }
 
-/// The suffixes that [`Output::name`] can have.
-pub(crate) const CLEANED: &str = "cleaned";
-pub(crate) const SWAP: &str = "swap";
+/// Ends the names of the files until all of them are complete.
+pub(crate) const CLEANED: &str = ".cleaned";
 
 impl Output {
     /// Creates the files. `txn_index` creates that one, too, because one that exists is to be
@@ -103,7 +102,7 @@ impl Output {
 
     /// The path of one of the files while it has `suffix`.
     pub(crate) fn name(home: &Home, base: Offset, ext: &str, suffix: &str) -> PathBuf {
-        home.dir.join(format!("{}.{suffix}", file_name(base, ext)))
+        home.dir.join(format!("{}{suffix}", file_name(base, ext)))
     }
 
     /// The suffixes of the files there are, the log last.
