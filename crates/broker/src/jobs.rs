@@ -24,6 +24,9 @@ pub enum Lane {
     Background,
 }
 
+/// After how long files are removed that a full disk did not let be renamed.
+const DELETE_AGAIN_MS: i64 = 10_000;
+
 /// Work that blocks.
 pub enum Job {
     /// Syncs the metadata log; what it covers is committed then.
@@ -165,6 +168,10 @@ impl Broker {
             Job::Delete(work) => {
                 if let Err(error) = work.run() {
                     tracing::warn!("segment files could not be removed: {error}");
+                    if is_temporary(&error) {
+                        let at = self.env().now().monotonic.plus_millis(DELETE_AGAIN_MS);
+                        self.run_at(at, Job::Delete(work));
+                    }
                 }
             }
             Job::RemoveDirectory(path) => {

@@ -19,6 +19,8 @@ use crate::txn_index;
 /// Files that were renamed to `.deleted` and are to be removed later.
 pub struct DeleteWork {
     pub(crate) disk: Arc<dyn Disk>,
+    /// What gives them those names, if that may not have been done yet.
+    pub(crate) names: Option<NamesWork>,
     /// When [`DeleteWork::run`] may run: `file.delete.delay.ms` after the log let go of them.
     pub due: Monotonic,
     /// The files.
@@ -29,8 +31,9 @@ impl DeleteWork {
     /// Removes the files; those that are gone already are fine.
     ///
     /// # Errors
-    /// What the disk says; the files that are left are removed at the next start.
+    /// What the disk says; the files that are left are removed by another call, or at the next start.
     pub fn run(&self) -> std::io::Result<()> {
+        self.names.as_ref().map_or(Ok(()), NamesWork::run_for_io)?;
         for file in &self.files {
             match self.disk.remove_file(file) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
@@ -208,8 +211,8 @@ impl Log {
         let names = NamesWork::new(&self.home, changes);
         self.retiring = Some(names.clone());
         let due = now.monotonic.plus_millis(self.config.file_delete_delay_ms);
-        let disk = Arc::clone(&self.home.disk);
-        Ok(Some(Retired { names, files: DeleteWork { disk, due, files } }))
+        let (disk, late) = (Arc::clone(&self.home.disk), Some(names.clone()));
+        Ok(Some(Retired { names, files: DeleteWork { disk, names: late, due, files } }))
     }
 
     /// How many of the oldest segments go.

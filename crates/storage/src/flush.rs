@@ -145,13 +145,7 @@ impl SmallFiles {
     }
 
     fn retire(&self) -> io::Result<()> {
-        match self.retiring.as_ref().map_or(Ok(()), NamesWork::run) {
-            Ok(()) => Ok(()),
-            Err(StorageError::Full { source, .. } | StorageError::TooManyFiles { source, .. }) => {
-                Err(source)
-            }
-            Err(error) => Err(io::Error::other(error)),
-        }
+        self.retiring.as_ref().map_or(Ok(()), NamesWork::run_for_io)
     }
 
     /// Writes the leader epochs under a temporary name, to be synced before [`Self::name`].

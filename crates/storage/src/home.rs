@@ -71,7 +71,8 @@ impl Home {
         self.dir.join(name)
     }
 
-    /// From now on the files of this segment are looked for under their `.swap` names first. Under the partition's lock.
+    /// From now on the files of this segment are looked for under their `.swap` names first. Under the
+    /// partition's lock.
     pub(crate) fn set_swapping(&self, base: Option<Offset>) {
         self.swapping.store(base.map_or(-1, |base| base.0), Ordering::Release);
     }

@@ -4,7 +4,7 @@
 //! whoever produces would wait with it. So the log decides under its lock what is to be called how, and
 //! somebody else does it.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,6 +69,17 @@ impl NamesWork {
                 *done = Some(changed.is_ok());
                 changed
             }
+        }
+    }
+
+    /// As [`NamesWork::run`], with the disk's own error where it may be tried again.
+    pub(crate) fn run_for_io(&self) -> io::Result<()> {
+        match self.run() {
+            Ok(()) => Ok(()),
+            Err(StorageError::Full { source, .. } | StorageError::TooManyFiles { source, .. }) => {
+                Err(source)
+            }
+            Err(error) => Err(io::Error::other(error)),
         }
     }
 }

@@ -358,10 +358,13 @@ fn retention_on_a_full_disk_is_tried_again() {
     let error = log.flush_work().unwrap().run().unwrap_err();
     assert!(is_temporary(&error), "{error}");
     assert!(log.is_retiring() && !log.is_offline());
+    assert!(is_temporary(&retired.files.run().unwrap_err()), "nor is anything removed");
     disk.clear_faults();
     flush(&mut log);
     assert!(!log.is_retiring());
     assert!(disk.tree().iter().any(|name| name.ends_with(".log.deleted")), "{:?}", disk.tree());
+    retired.files.run().unwrap();
+    assert!(!disk.tree().iter().any(|name| name.ends_with(".deleted")), "{:?}", disk.tree());
 }
 
 #[test]

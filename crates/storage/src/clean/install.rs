@@ -58,7 +58,9 @@ impl Log {
     /// of the last step that were not changed yet are changed first.
     ///
     /// # Errors
-    /// What the disk says; any error takes the log offline, because names are half changed.
+    /// What the disk says. A full disk while the sources get other names stops the swap, and it is tried
+    /// again when names are settled; any other error takes the log offline, because names are half
+    /// changed.
     pub fn install_step(
         &mut self,
         work: &mut CleanWork,
@@ -237,6 +239,7 @@ impl Log {
         self.home.set_swapping(None);
         let files = self.swap.take().map(|swap| swap.replaced).unwrap_or_default();
         let due = now.monotonic.plus_millis(self.config.file_delete_delay_ms);
-        Installing::Done(DeleteWork { disk: Arc::clone(&self.home.disk), due, files })
+        let disk = Arc::clone(&self.home.disk);
+        Installing::Done(DeleteWork { disk, names: None, due, files })
     }
 }
