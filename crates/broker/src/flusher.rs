@@ -137,7 +137,25 @@ impl Broker {
                 .partition(|partition| partition.directory().id == directory.id);
             *self.recovered.lock() = rest;
             self.flush_together(directory, &here);
+            let is_left = |log: &Arc<Partition>| log.recovery_point() < log.log_end_offset();
+            if here.iter().any(is_left) {
+                self.sync_unflushed(directory);
+            }
         }
         self.recovered.lock().clear();
+    }
+
+    /// A full disk refused the small files of a flush: makes durable what is there all the same. The
+    /// recovery points stay, so that a start after a crash reads it again.
+    fn sync_unflushed(&self, directory: &Arc<Directory>) {
+        match self.disk().sync_tree(&directory.path) {
+            Ok(_) => {}
+            Err(error) if is_temporary(&error) => {
+                tracing::warn!("{} was not synced: {error}", directory.path.display());
+            }
+            Err(error) => {
+                directory.take_offline(&format!("{}: {error}", directory.path.display()));
+            }
+        }
     }
 }

@@ -153,6 +153,25 @@ fn a_start_after_a_crash_reads_again_only_what_is_young() {
     assert!(little * 10 < everything, "{little} bytes of {everything}");
 }
 
+/// Whoever reads it may rely on it, whether or not its log can be flushed in full.
+#[test]
+fn what_a_start_on_a_full_disk_recovers_survives_a_power_cut() {
+    let disk = formatted();
+    let node = Node::start(&disk).unwrap();
+    let mut client = node.connect();
+    create(&node, &mut client, "t", 1);
+    node.pass(20_000);
+    for offset in 0..3 {
+        assert_eq!(produce(&node, &mut client, "t", 0), offset);
+    }
+    drop((client, node)); // The process ends; what it wrote is in memory.
+    disk.fail(Fault::on(OpKind::Create).path("*/t-0/*").error(Errno::NoSpace));
+    let node = Node::start(&disk).unwrap();
+    assert_eq!(ends(&node, "t", 0), (0, 3));
+    drop(node);
+    assert_eq!(ends(&after_a_power_cut(&disk), "t", 0), (0, 3));
+}
+
 #[test]
 fn an_idle_node_leaves_the_disk_alone() {
     let disk = formatted();
