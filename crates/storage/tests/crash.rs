@@ -13,11 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::*;
-use ottla_protocol::ids::{LeaderEpoch, Offset, ProducerId};
-use ottla_storage::{
-    AppendError, Disk, Log, LogConfig, ProduceRules, SharedFlush, StorageError, is_temporary,
-    validate,
-};
+use ottla_protocol::ids::{Offset, ProducerId};
+use ottla_storage::{AppendError, Disk, Log, LogConfig, SharedFlush, StorageError, is_temporary};
 use ottla_testkit::{Errno, Fault, MemDisk, OpKind, Rng};
 
 /// What the log must hold: the value at every offset, and up to where it was flushed.
@@ -365,29 +362,6 @@ fn retention_on_a_full_disk_is_tried_again() {
     assert!(disk.tree().iter().any(|name| name.ends_with(".log.deleted")), "{:?}", disk.tree());
     retired.files.run().unwrap();
     assert!(!disk.tree().iter().any(|name| name.ends_with(".deleted")), "{:?}", disk.tree());
-}
-
-#[test]
-fn leader_epochs_that_were_truncated_do_not_come_back() {
-    let disk = MemDisk::with_dirs(&["/data"]);
-    let (mut log, _) = open(&disk, &config(), unclean(Offset(0))).unwrap();
-    let append = |log: &mut Log, epoch| {
-        let bytes = batch(0, &["a", "b"]);
-        let valid = validate(&bytes, &ProduceRules::default(), at(0)).unwrap();
-        log.append_as_leader(&valid, None, LeaderEpoch(epoch), at(0)).unwrap();
-    };
-    append(&mut log, 1);
-    append(&mut log, 1);
-    append(&mut log, 3);
-    flush(&mut log);
-    log.truncate_to(Offset(2)).unwrap();
-    for _ in 0..3 {
-        append(&mut log, 1);
-    }
-    flush(&mut log);
-    let (log, _) = open(&disk.crash_drop_all(), &config(), unclean(Offset(0))).unwrap();
-    assert_eq!(log.log_end_offset(), Offset(8));
-    assert_eq!(log.epoch_at(Offset(7)), Some(LeaderEpoch(1)), "{:?}", log.epochs());
 }
 
 #[test]
